@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "store/keyring.h"
+#include "store/store.h"
+
+/* What the store holds, typed. One pair of files per record (vault-record.[ch] …) plus record.[ch] for the tagged encoding:
+ * a value is a version byte followed by fields {tag u8, size u32 LE, bytes}; unknown tags are kept out of the way, not refused; secrets are one sealed field.
+ * Each type has: x_record_read(store, keyring, …, X **ret) → 0, -ENOENT, -EBADMSG (does not open: damaged or swapped);
+ * x_record_put(batch, keyring, x) adds the put, with the expectation that the stored value is the one that was read (or absent for a new one), so two writers cannot
+ * overwrite each other: the loser gets STORE_CONFLICT; x_record_delete(batch, x); x_free(). Strings are malloc()ed; NULL where optional. */
+
+typedef enum VaultState { VAULT_ACTIVE, VAULT_SEALED, VAULT_LOCKED } VaultState;
+
+typedef struct Vault {
+        uid_t uid;
+        char *id;   /* "v-" + 32 hex digits */
+        char *user; /* name under which it was made */
+        VaultState state;
+        uint64_t created_usec;
+        char *platform_vault_id;
+        char *platform_nonce;           /* 32 hex digits, written before the create request */
+        uint64_t platform_nonce_usec;   /* when */
+        Secret *key;                    /* data key, unwrapped */
+        Buffer stored;                  /* as read; empty for a new one */
+} Vault;
+
+/* Makes a new, unsaved vault. */
+int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret);
+int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret);
+int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v);
+Vault *vault_free(Vault *v);
+DEFINE_CLEANUP(Vault *, vault_free)
+
+typedef enum CredentialState { CREDENTIAL_ACTIVE, CREDENTIAL_NEEDS_RECONNECT, CREDENTIAL_DISCONNECTING } CredentialState;
+
+/* What an authorization server told us about itself; part of flows and credentials. */
+typedef struct Authority {
+        char *issuer;
+        char *authorization_endpoint;
+        char *token_endpoint;
+        char *revocation_endpoint; /* optional */
+        char *userinfo_endpoint;   /* optional */
+        char *client_id;
+        char *client_auth_method; /* none, client_secret_basic, client_secret_post */
+        bool iss_supported;       /* authorization_response_iss_parameter_supported */
+} Authority;
+void authority_done(Authority *a);
+int authority_copy(const Authority *a, Authority *ret);
+
+typedef struct Credential {
+        uid_t uid;
+        char *service, *label; /* label "default" unless told */
+        char *id;              /* "c-" + 32 hex digits */
+        char *upstream;        /* exact MCP URL (V8) */
+        char *resource;        /* RFC 8707 string, byte for byte */
+        Authority authority;
+        char *scope;
+        char *account_id, *account_name;
+        uint64_t created_usec;
+        uint64_t expires_usec; /* of the access token; 0: not told */
+        int custody;           /* enum Custody of policy/config.h, resolved, never AUTO */
+        CredentialState state;
+        char *platform_credential_id;
+        Secret *access_token, *refresh_token; /* sealed; refresh_token NULL where the platform owns it or none was given */
+        Secret *client_secret;
+        Buffer stored;
+} Credential;
+
+int credential_record_read(Store *s, const Vault *v, const char *service, const char *label, Credential **ret);
+int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c);
+int credential_record_delete(StoreBatch *b, const Credential *c);
+/* All of the vault's credentials, in key order. service NULL: all. */
+int credential_record_list(Store *s, const Vault *v, const char *service, Credential ***ret, size_t *ret_n);
+Credential *credential_free(Credential *c);
+DEFINE_CLEANUP(Credential *, credential_free)
+void credential_list_free(Credential **list, size_t n);
+
+typedef enum FlowState {
+        FLOW_PENDING,     /* link handed out */
+        FLOW_CONTINUED,   /* our page was left for the provider (single use of the link) */
+        FLOW_EXCHANGING,  /* code received, written before the token request */
+        FLOW_QUARANTINED, /* tokens parked, waits for the claim */
+        FLOW_REVOKING,    /* unclaimed or refused: revoke upstream, then erase */
+} FlowState;
+
+typedef enum FlowWay { FLOW_WAY_PAGE, FLOW_WAY_PASTE } FlowWay;
+
+typedef struct Flow {
+        uint8_t state_digest[32]; /* key: SHA-256 of the state parameter */
+        uid_t uid;
+        char *id;        /* "f-" + 32 hex digits: what the beginning uid calls it */
+        char *vault_id;
+        char *user, *host;
+        char *service, *label;
+        char *upstream, *resource, *scope, *redirect_uri;
+        Authority authority;
+        FlowState state;
+        FlowWay way;
+        uint64_t created_usec, expires_usec;
+        uint8_t ticket_digest[32]; /* SHA-256 of the page ticket */
+        uint8_t claim_mac[32];     /* keyring_mac("claim", code) */
+        unsigned tries_left;
+        bool is_replacing_account;
+        char *account_id, *account_name;
+        uint64_t token_expires_usec;
+        Secret *state_text;    /* sealed */
+        Secret *code_verifier; /* sealed */
+        Secret *client_secret; /* sealed, optional */
+        Secret *access_token, *refresh_token; /* sealed, once quarantined */
+        Buffer stored;
+} Flow;
+
+/* Flows are found before their uid is known; the vault's key is looked up by the uid inside. */
+int flow_record_read(Store *s, Keyring *k, const uint8_t state_digest[static 32], Flow **ret);
+int flow_record_find_ticket(Store *s, Keyring *k, const uint8_t ticket_digest[static 32], Flow **ret);
+/* All flows, of that uid unless UID_INVALID. */
+int flow_record_list(Store *s, Keyring *k, uid_t uid, Flow ***ret, size_t *ret_n);
+int flow_record_put(StoreBatch *b, const Vault *v, const Flow *f);
+int flow_record_delete(StoreBatch *b, const Flow *f);
+Flow *flow_free(Flow *f);
+DEFINE_CLEANUP(Flow *, flow_free)
+void flow_list_free(Flow **list, size_t n);
+
+/* Dynamic registration of this host at one issuer (RFC 7591); sealed under a data key of the host itself (uid UID_INVALID, vault id "host"). */
+typedef struct Client {
+        char *issuer, *redirect_uri;
+        char *client_id, *auth_method;
+        uint64_t secret_expires_usec; /* 0: never */
+        Secret *client_secret;             /* optional */
+        Secret *registration_access_token; /* optional */
+        Buffer stored;
+} Client;
+int client_record_read(Store *s, Keyring *k, const char *issuer, const char *redirect_uri, Client **ret);
+int client_record_put(StoreBatch *b, Keyring *k, const Client *c);
+int client_record_delete(StoreBatch *b, const Client *c);
+Client *client_free(Client *c);
+DEFINE_CLEANUP(Client *, client_free)
+
+/* An agent session: pending under "new-" + nonce, then under the platform's id. */
+typedef struct AgentSession {
+        uid_t uid; /* owner */
+        char *id;    /* platform session id, or "new-" + nonce while being created */
+        char *nonce; /* 32 hex digits */
+        char *title;
+        char *agent_id;
+        int64_t agent_version;
+        char *environment_id;
+        char *platform_vault_id; /* the one vault it was bound to */
+        char **servers;          /* NULL-ended service names */
+        char **accounts;         /* same order: account names shown before the start */
+        uint64_t created_usec;
+        Buffer stored;
+} AgentSession;
+int agent_session_record_read(Store *s, uid_t uid, const char *id, AgentSession **ret);
+int agent_session_record_put(StoreBatch *b, const AgentSession *a);
+int agent_session_record_delete(StoreBatch *b, const AgentSession *a);
+int agent_session_record_list(Store *s, uid_t uid, AgentSession ***ret, size_t *ret_n);
+AgentSession *agent_session_free(AgentSession *a);
+DEFINE_CLEANUP(AgentSession *, agent_session_free)
+void agent_session_list_free(AgentSession **list, size_t n);
+
+/* A thing of ours on the platform that many sessions share (agent, environment), by the digest of what we wrote. */
+typedef struct PlatformObject {
+        RecordKind kind; /* RECORD_AGENT or RECORD_ENVIRONMENT */
+        char *digest;    /* hex */
+        char *nonce;     /* written before the create */
+        uint64_t nonce_usec;
+        char *platform_id; /* NULL while being created */
+        int64_t version;
+        Buffer stored;
+} PlatformObject;
+int platform_object_record_read(Store *s, RecordKind kind, const char *digest, PlatformObject **ret);
+int platform_object_record_put(StoreBatch *b, const PlatformObject *o);
+PlatformObject *platform_object_free(PlatformObject *o);
+DEFINE_CLEANUP(PlatformObject *, platform_object_free)
+
+/* The upstream account a user first connected for a service; outlives disconnect. */
+typedef struct PinnedAccount {
+        uid_t uid;
+        char *service, *label;
+        char *account_id, *account_name;
+        Buffer stored;
+} PinnedAccount;
+int pinned_account_record_read(Store *s, uid_t uid, const char *service, const char *label, PinnedAccount **ret);
+int pinned_account_record_put(StoreBatch *b, const PinnedAccount *p);
+PinnedAccount *pinned_account_free(PinnedAccount *p);
+DEFINE_CLEANUP(PinnedAccount *, pinned_account_free)

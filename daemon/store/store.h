@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "util/buffer.h"
+#include "util/macro.h"
+
+/* The one LMDB environment. Reads happen in the loop (microseconds) and see the last committed state; writes are batches that
+ * a writer thread commits in groups, durably, all or nothing. Design: "Store". */
+
+typedef struct Store Store;
+typedef struct StoreBatch StoreBatch;
+
+typedef enum RecordKind {
+        RECORD_META = 'm',
+        RECORD_VAULT = 'v',         /* uid */
+        RECORD_CREDENTIAL = 'c',    /* uid, service "/" label */
+        RECORD_FLOW = 'f',          /* uid 0, SHA-256 of state */
+        RECORD_CLIENT = 'i',        /* uid 0, SHA-256 of issuer and redirect URI */
+        RECORD_AGENT_SESSION = 's', /* uid, platform session id or "new-" nonce */
+        RECORD_AGENT = 'a',         /* uid 0, digest of what we write */
+        RECORD_ENVIRONMENT = 'e',   /* uid 0, digest of what we write */
+        RECORD_ACCOUNT = 'p',       /* uid, service: the pinned account, kept beyond disconnect (O7) */
+} RecordKind;
+
+#define STORE_ID_MAX 200U
+
+typedef struct StoreKey {
+        RecordKind kind;
+        uid_t uid;
+        size_t id_size;
+        uint8_t id[STORE_ID_MAX];
+} StoreKey;
+
+/* -ENAMETOOLONG beyond STORE_ID_MAX. */
+int store_key_init(StoreKey *ret, RecordKind kind, uid_t uid, const void *id, size_t id_size);
+
+/* Outcomes of a commit beside 0 and -errno. */
+enum {
+        STORE_CONFLICT = 1, /* an expectation did not hold; nothing of this batch was written */
+};
+
+/* Opens or creates dir/vaultd.mdb (0600) and checks the schema version: -EPROTONOSUPPORT for a newer one. -EINVAL: not our file. */
+int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret);
+/* Commits what is queued, ends the thread. Callbacks of what was queued have been called. */
+Store *store_free(Store *s);
+DEFINE_CLEANUP(Store *, store_free)
+
+/* 0 and the value appended to *ret_value (initialise it to {}); -ENOENT. */
+int store_get(Store *s, const StoreKey *key, Buffer *ret_value);
+
+/* Calls visit for every record of the kind (and of that uid unless UID_INVALID) in key order, until it returns non-zero, which is
+ * returned. value is borrowed for the call; visit must not write. */
+typedef int (*StoreVisit)(const StoreKey *key, const uint8_t *value, size_t size, void *userdata);
+int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *userdata);
+
+/* A batch: expectations are checked first, inside the write transaction, then all puts and deletes are applied. */
+int store_batch_new(StoreBatch **ret);
+StoreBatch *store_batch_free(StoreBatch *b);
+DEFINE_CLEANUP(StoreBatch *, store_batch_free)
+int store_batch_put(StoreBatch *b, const StoreKey *key, const void *value, size_t size);
+int store_batch_delete(StoreBatch *b, const StoreKey *key); /* absent is fine */
+/* The record must be absent … */
+int store_batch_expect_absent(StoreBatch *b, const StoreKey *key);
+/* … or have exactly this value. */
+int store_batch_expect(StoreBatch *b, const StoreKey *key, const void *value, size_t size);
+
+/* On a fiber: queues the batch (takes it over), waits until it is on disk. 0, STORE_CONFLICT, -ENOSPC (map or disk full;
+ * nothing was written, later batches may succeed), -ENOMEM, -EIO. A cancelled fiber still waits for the outcome of what it queued
+ * (a commit is never left unknown), so this never returns -ECANCELED. */
+int store_commit(Store *s, StoreBatch *batch);
+/* The same with a callback from the loop, for code that is not on a fiber. */
+typedef void (*StoreCommitted)(int result, void *userdata);
+int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata);
+
+/* A failed sync or MDB_PANIC leaves memory and disk in doubt: the writer logs and ends the process with SIGABRT; the service manager starts it anew. */

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "util/macro.h"
+
+/* vaultd.conf and the drop-ins of services.d and policy.d, read strictly: unknown sections or keys, repeated scalars, overlong lines, NUL or invalid UTF-8 are
+ * faults with file and line; files or folders that others than root may write are refused. Vendor folder below admin folder;
+ * a file of the same name in the admin folder masks the vendor's. Rules of different policy files add up. */
+
+typedef enum Custody {
+        CUSTODY_AUTO, /* mirror with a workspace key, host without */
+        CUSTODY_HOST,
+        CUSTODY_PLATFORM,
+        CUSTODY_MIRROR,
+} Custody;
+
+typedef enum PasteBack {
+        PASTE_BACK_YES,
+        PASTE_BACK_MATCH, /* only with a pinned or matching account */
+        PASTE_BACK_NO,
+} PasteBack;
+
+typedef struct ServiceProfile {
+        char *name;  /* Name=: [a-z0-9-]{1,32} */
+        char *title; /* Title=: for people, ≤ 64 printable */
+        char *url;   /* Url=: the MCP server, https */
+        Custody custody;
+        PasteBack paste_back;
+        char **scopes;        /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
+        char *client_id;      /* ClientId=: pre-registered client */
+        char *client_secret_file; /* ClientSecretFile=: root-owned 0600 file */
+        char *redirect_host;  /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
+        char *account_tool;   /* AccountTool=: MCP tool that says who the account is; NULL: OIDC userinfo */
+        char *account_id_field;   /* AccountIdField=: default "id" */
+        char *account_name_field; /* AccountNameField=: default "name" */
+        char *file;           /* where it was read */
+        unsigned line;
+} ServiceProfile;
+
+/* [Server NAME] of policy.d: what a session may do there. In this version exact tool names; wildcards are a fault. */
+typedef struct ServerPolicy {
+        char *service;
+        char **tools; /* Tools=: on */
+        char **ask;   /* Ask=: a person confirms each call */
+        char **deny;  /* Deny= wins over both */
+        char *file;
+        unsigned line;
+} ServerPolicy;
+
+typedef struct Config {
+        /* [Platform] */
+        char *platform_url;          /* Url=, default https://api.anthropic.com */
+        char *platform_version;      /* Version=, default 2023-06-01 */
+        char *platform_model;        /* Model=, default claude-opus-4-5 */
+        char **session_servers;      /* Servers=: what `session start` uses without --server; NULL: the only configured service */
+        uint64_t adopt_wait_usec;    /* AdoptWait=: how long a cut create is looked for before a new one; default 10s */
+        /* [Http] */
+        char *ca_file;               /* CaFile= */
+        char *proxy;                 /* Proxy= */
+        char **allow_private;        /* AllowPrivate=: list of host:port */
+        /* [Web] */
+        char *external_url;          /* ExternalUrl=: https origin under which vaultd-web is published; NULL: loopback */
+        unsigned loopback_port;      /* LoopbackPort=, default 876 */
+        /* [Vaults] */
+        uid_t uid_min, uid_max;      /* UidMin=, UidMax=; default from /etc/login.defs, else 1000, 60000 */
+        uint64_t map_size;           /* MapSize=, default 64G */
+        /* [Limits] */
+        unsigned connections_per_uid; /* Connections=, 64 */
+        uint64_t bytes_per_uid;       /* Bytes=, 8M */
+        unsigned calls_per_uid;       /* Calls=, 32 */
+        unsigned flows_per_uid;       /* Flows=, 8 */
+        uint64_t message_timeout_usec; /* MessageTimeout=, 10s */
+        uint64_t flow_lifetime_usec;  /* FlowLifetime=, 10min (1s…1h) */
+
+        ServiceProfile *services;
+        size_t n_services;
+        ServerPolicy *servers;
+        size_t n_servers;
+} Config;
+
+typedef struct ConfigFault {
+        char *file;
+        unsigned line; /* 0: the file as a whole */
+        char *text;    /* "unknown key 'Urll', expected one of Name Title Url …" */
+} ConfigFault;
+
+typedef struct ConfigFaults {
+        ConfigFault *faults;
+        size_t n_faults;
+} ConfigFaults;
+
+/* Reads everything; all faults are collected. 0 and *ret only without any fault; -EINVAL with faults; -ENOMEM, -EIO ….
+ * is_trusting_owner (tests): accept files owned by the calling uid as if by root. */
+int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_owner, Config **ret, ConfigFaults *ret_faults);
+Config *config_free(Config *c);
+DEFINE_CLEANUP(Config *, config_free)
+void config_faults_done(ConfigFaults *f);
+
+const ServiceProfile *config_find_service(const Config *c, const char *name);
+const ServerPolicy *config_find_server(const Config *c, const char *service); /* merged over files at load */
+
+typedef enum ToolVerdict { TOOL_OFF, TOOL_ASK, TOOL_ON } ToolVerdict;
+/* deny > ask > on; not mentioned = off. Pure. */
+ToolVerdict server_policy_tool(const ServerPolicy *p, const char *tool);

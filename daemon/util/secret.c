@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Secrets, randomness and digests: the thin layer over libgcrypt.
+ *
+ * Secret memory comes from libgcrypt's pool, which is locked (no swap), excluded from core dumps by the process
+ * being undumpable, and erased when it is released. The pool grows when it is exhausted, so a host with many flows
+ * does not fail; grown parts are locked as far as RLIMIT_MEMLOCK allows.
+ *
+ * Who may call: everybody above json. Nothing here prints. */
+
+#include <assert.h>
+
+#include <gcrypt.h>
+
+#include "util/secret.h"
+
+#define SECURE_POOL_SIZE (1024 * 1024)
+
+int secret_global_init(void) {
+        if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
+                return 0;
+        if (!gcry_check_version("1.10.0"))
+                return -ENOTSUP;
+
+        gcry_control(GCRYCTL_SUSPEND_SECMEM_WARN);
+        gcry_control(GCRYCTL_AUTO_EXPAND_SECMEM, 256 * 1024);
+        if (gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_SIZE, 0) != 0)
+                return -ENOTSUP;
+        gcry_control(GCRYCTL_RESUME_SECMEM_WARN);
+        gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+        return 0;
+}
+
+static int secret_allocate(size_t n, Secret **ret) {
+        _cleanup_(secret_freep) Secret *s = NULL;
+
+        if (n >= SIZE_MAX - 1)
+                return -ENOMEM;
+        s = calloc(1, sizeof(Secret));
+        if (!s)
+                return -ENOMEM;
+        s->bytes = gcry_calloc_secure(1, n + 1);
+        if (!s->bytes)
+                return -ENOMEM;
+        s->size = n;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+int secret_new(const void *bytes, size_t n, Secret **ret) {
+        Secret *s = NULL;
+        int r;
+
+        r = secret_allocate(n, &s);
+        if (r < 0)
+                return r;
+        if (n > 0)
+                memcpy(s->bytes, bytes, n);
+        *ret = s;
+        return 0;
+}
+
+int secret_new_text(const char *text, Secret **ret) {
+        return secret_new(text, strlen(text), ret);
+}
+
+int secret_new_random(size_t n, Secret **ret) {
+        Secret *s = NULL;
+        int r;
+
+        r = secret_allocate(n, &s);
+        if (r < 0)
+                return r;
+        gcry_randomize(s->bytes, n, GCRY_STRONG_RANDOM);
+        *ret = s;
+        return 0;
+}
+
+Secret *secret_free(Secret *s) {
+        if (!s)
+                return NULL;
+        if (s->bytes) {
+                erase(s->bytes, s->size);
+                gcry_free(s->bytes);
+        }
+        free(s);
+        return NULL;
+}
+
+const char *secret_text(const Secret *s) {
+        return (const char *)s->bytes;
+}
+
+bool bytes_equal_constant_time(const void *a, const void *b, size_t n) {
+        const volatile uint8_t *x = a, *y = b;
+        uint8_t difference = 0;
+
+        for (size_t i = 0; i < n; i++)
+                difference |= (uint8_t)(x[i] ^ y[i]);
+        return difference == 0;
+}
+
+bool secret_equal(const Secret *a, const void *b, size_t n) {
+        return a->size == n && bytes_equal_constant_time(a->bytes, b, n);
+}
+
+void erase(void *p, size_t n) {
+        if (n > 0)
+                explicit_bzero(p, n);
+}
+
+void random_bytes(void *p, size_t n) {
+        gcry_randomize(p, n, GCRY_STRONG_RANDOM);
+}
+
+void sha256(const void *bytes, size_t n, uint8_t ret_digest[static 32]) {
+        gcry_md_hash_buffer(GCRY_MD_SHA256, ret_digest, bytes, n);
+}

@@ -55,6 +55,7 @@ struct Fiber {
         void *map;
         FiberState state;
         bool is_cancelled;
+        bool is_uncancellable; /* the present wait ends by fiber_resume() alone */
         int value;
         Fiber *next, *previous;
 #if HAVE_ASAN
@@ -207,6 +208,17 @@ int fiber_suspend(void) {
         return f->is_cancelled ? -ECANCELED : f->value;
 }
 
+int fiber_suspend_uncancellable(void) {
+        Fiber *f = current;
+
+        assert(f);
+        f->is_uncancellable = true;
+        f->state = FIBER_PARKED;
+        fiber_leave(f);
+        f->is_uncancellable = false;
+        return f->value;
+}
+
 void fiber_resume(Fiber *fiber, int value) {
         if (fiber->state != FIBER_PARKED)
                 return;
@@ -218,7 +230,8 @@ void fiber_resume(Fiber *fiber, int value) {
 
 void fiber_cancel(Fiber *fiber) {
         fiber->is_cancelled = true;
-        fiber_resume(fiber, -ECANCELED);
+        if (!fiber->is_uncancellable)
+                fiber_resume(fiber, -ECANCELED);
 }
 
 bool fiber_is_cancelled(Fiber *fiber) {

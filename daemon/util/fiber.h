@@ -31,10 +31,15 @@ sd_event *fiber_event(Fiber *fiber);
  * return. Must be called on a fiber. */
 int fiber_suspend(void);
 
+/* The same for what must not be left unknown (a commit that is on its way to the disk): only fiber_resume() ends this
+ * wait and its value is returned; a cancellation takes effect at the next fiber_suspend(). Whoever uses it must be sure
+ * that the resume comes. */
+int fiber_suspend_uncancellable(void);
+
 /* Lets a parked fiber go on with this value at the next turn of the loop. A second call before that is ignored. */
 void fiber_resume(Fiber *fiber, int value);
 
-/* Makes the wait that the fiber is in, and every later one, return -ECANCELED. */
+/* Makes the wait that the fiber is in, and every later one, return -ECANCELED (but fiber_suspend_uncancellable()). */
 void fiber_cancel(Fiber *fiber);
 bool fiber_is_cancelled(Fiber *fiber);
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/types.h>
+
+#include "util/macro.h"
+
+/* What each uid has been charged for. A charge is made before the thing it pays for and released with it. */
+
+typedef struct Limits {
+        unsigned n_connections;
+        uint64_t n_bytes; /* buffered input and output */
+        unsigned n_calls; /* calls in flight */
+} Limits;
+
+typedef struct Account Account;
+typedef struct Accounts Accounts;
+
+int accounts_new(const Limits *limits, Accounts **ret);
+/* Every charge must have been released (asserted): a leak shows here. */
+Accounts *accounts_free(Accounts *a);
+DEFINE_CLEANUP(Accounts *, accounts_free)
+
+/* Takes a connection's charge and a reference to the uid's account. -EDQUOT beyond the limit. */
+int accounts_open(Accounts *a, uid_t uid, Account **ret);
+void account_close(Account *account);
+
+/* -EDQUOT beyond the limit. */
+int account_charge_bytes(Account *account, size_t n);
+void account_release_bytes(Account *account, size_t n);
+int account_charge_call(Account *account);
+void account_release_call(Account *account);

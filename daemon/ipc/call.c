@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Calls: from a parsed message to its one final reply.
+ *
+ * A call belongs to its connection until it is answered, and to its fiber or to whoever took a reference until they
+ * let go. When the client leaves, the call stays valid and its replies go nowhere; a method that only watches is
+ * cancelled then, one that changes something goes on to its end, so nothing is left half done because somebody
+ * pressed ^C. The principal is copied at the start: nothing that happens on the socket later changes who called. */
+
+#include <assert.h>
+
+#include "ipc/server-internal.h"
+#include "util/crash-point.h"
+#include "util/log.h"
+
+const Principal *call_principal(Call *c) {
+        return &c->principal;
+}
+
+Door call_door(Call *c) {
+        return c->door;
+}
+
+bool call_wants_more(Call *c) {
+        return c->message.is_more;
+}
+
+bool call_is_gone(Call *c) {
+        return !c->connection;
+}
+
+bool call_is_answered(Call *c) {
+        return c->is_answered;
+}
+
+Call *call_ref(Call *c) {
+        c->n_ref++;
+        return c;
+}
+
+Call *call_unref(Call *c) {
+        if (!c || --c->n_ref > 0)
+                return NULL;
+        message_done(&c->message);
+        free(c);
+        return NULL;
+}
+
+void call_abandon(Call *call) {
+        call->connection = NULL;
+        if (call->fiber && call->method && call->method->ends_with_client)
+                fiber_cancel(call->fiber);
+        (void)call_unref(call);
+}
+
+/* Takes body; sends it unless the client wants or takes no answer. */
+static int call_send(Call *call, json_object *body) {
+        _cleanup_(json_putp) json_object *owned = body;
+        Connection *c = call->connection;
+        int r;
+
+        if (!c || call->message.is_oneway)
+                return 0;
+        if (!owned)
+                return -ENOMEM;
+        const char *text = json_text(owned);
+        if (!text)
+                return -ENOMEM;
+        r = connection_send(c, text, strlen(text));
+        if (r < 0)
+                connection_close(c);
+        return r;
+}
+
+/* The connection may take its next call. */
+static void call_finish(Call *call) {
+        Connection *c = call->connection;
+
+        call->is_answered = true;
+        if (!c || c->call != call)
+                return;
+        assert(c->state == CONNECTION_CALLING);
+        c->call = NULL;
+        call->connection = NULL;
+        c->state = CONNECTION_IDLE;
+        account_release_call(c->account);
+        (void)call_unref(call);
+}
+
+static int call_answer(Call *call, json_object *body) {
+        _cleanup_(call_unrefp) Call *keep = call_ref(call);
+        Connection *c = call->connection;
+        int r;
+
+        assert(!call->is_answered);
+        crash_point("reply");
+        r = call_send(call, body);
+        call_finish(call);
+        /* Inside connection_message() its caller's loop goes on; later nobody else would. */
+        if (c && c->state == CONNECTION_IDLE && !c->is_dispatching)
+                connection_next_message(c);
+        return r;
+}
+
+int call_reply(Call *call, json_object *parameters) {
+        return call_answer(call, json_build("parameters", 'o', parameters ?: json_object_new_object(), NULL));
+}
+
+int call_notify(Call *call, json_object *parameters) {
+        assert(call->message.is_more && !call->is_answered);
+        return call_send(call, json_build("parameters", 'o', parameters, "continues", 'b', true, NULL));
+}
+
+int call_error(Call *call, const char *name, json_object *parameters) {
+        return call_answer(call, json_build("error", 's', name, "parameters", 'o', parameters ?: json_object_new_object(), NULL));
+}
+
+int call_invalid_parameter(Call *call, const char *field) {
+        return call_error(call, "org.varlink.service.InvalidParameter", json_build("parameter", 's', field, NULL));
+}
+
+static int call_fiber(void *userdata) {
+        Call *call = userdata;
+
+        return call->method->handle(call, call->message.parameters, call->server->options.userdata);
+}
+
+static void call_fiber_done(int result, void *userdata) {
+        _cleanup_(call_unrefp) Call *call = userdata;
+
+        call->fiber = NULL;
+        if (!call->is_answered) {
+                assert(result < 0 || !call->connection);
+                call->server->options.fault(call, result < 0 ? result : -EIO, call->server->options.userdata);
+        }
+}
+
+static int call_run(Call *call) {
+        Server *s = call->server;
+        int r;
+
+        if (call->method->is_fiber) {
+                r = fiber_spawn(s->event, call_fiber, call_fiber_done, call, &call->fiber);
+                if (r >= 0)
+                        (void)call_ref(call);
+        } else
+                r = call->method->handle(call, call->message.parameters, s->options.userdata);
+        if (r < 0 && !call->is_answered)
+                s->options.fault(call, r, s->options.userdata);
+        return 0;
+}
+
+static const Interface *server_find_interface(Server *s, Door door, const char *name, size_t n) {
+        for (const Interface *const *i = s->options.interfaces; *i; i++)
+                if (((*i)->doors & door) && strlen((*i)->name) == n && memcmp((*i)->name, name, n) == 0)
+                        return *i;
+        return NULL;
+}
+
+static int call_dispatch(Call *call) {
+        const char *method = call->message.method, *dot = strrchr(method, '.');
+
+        if (!dot)
+                return call_error(call, "org.varlink.service.InterfaceNotFound", json_build("interface", 's', method, NULL));
+        if (startswith(method, "org.varlink.service."))
+                return introspection_dispatch(call, dot + 1);
+
+        const Interface *interface = server_find_interface(call->server, call->door, method, (size_t)(dot - method));
+        if (!interface) {
+                _cleanup_(freep) char *name = strndup(method, (size_t)(dot - method));
+
+                return call_error(call, "org.varlink.service.InterfaceNotFound", json_build("interface", 's', name, NULL));
+        }
+        for (const Method *m = interface->methods; m->name; m++)
+                if (streq(m->name, dot + 1)) {
+                        call->method = m;
+                        break;
+                }
+        if (!call->method || call->message.is_upgrade)
+                return call_error(call, call->method ? "org.varlink.service.MethodNotImplemented" : "org.varlink.service.MethodNotFound",
+                                json_build("method", 's', method, NULL));
+        return call_run(call);
+}
+
+int call_start(Connection *c, Message *message) {
+        _cleanup_(call_unrefp) Call *call = NULL;
+        int r;
+
+        assert(c->state == CONNECTION_IDLE && !c->call);
+        call = calloc(1, sizeof(Call));
+        if (!call) {
+                message_done(message);
+                return -ENOMEM;
+        }
+        *call = (Call){ .n_ref = 1, .connection = c, .server = c->server, .principal = c->principal, .door = c->door, .message = *message };
+
+        r = account_charge_call(c->account);
+        if (r < 0)
+                return r;
+        c->call = call_ref(call);
+        c->state = CONNECTION_CALLING;
+        (void)call_dispatch(call);
+        return 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "json/object.h"
+
+/* One Varlink call message, parsed. */
+typedef struct Message {
+        json_object *root;
+        const char *method;      /* borrowed from root */
+        json_object *parameters; /* borrowed; an empty object when absent or null */
+        bool is_more, is_oneway, is_upgrade;
+} Message;
+
+/* 0; -EBADMSG: not a call, the connection is to be closed (UAPI.20: malformed messages, several of more, oneway and upgrade, members
+ * that are neither known nor in an extension's name space); -ENOMEM. */
+int message_parse(const char *text, size_t n, Message *ret);
+void message_done(Message *m);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "identity/principal.h"
+#include "ipc/account.h"
+#include "json/object.h"
+
+/* The Varlink server (UAPI.20): sockets, framing, calls. It knows no method: interfaces are tables. */
+
+typedef struct Server Server;
+typedef struct Call Call;
+
+/* Which socket a call came through. */
+typedef enum Door {
+        DOOR_PUBLIC = 1 << 0,  /* anybody; the caller is the subject */
+        DOOR_CONTROL = 1 << 1, /* root; verbs that name a uid */
+        DOOR_WEB = 1 << 2,     /* vaultd-web; tickets */
+} Door;
+
+/* I10: what a method is allowed to be called for. */
+typedef enum MethodClass {
+        METHOD_USE,       /* an agent of the user may */
+        METHOD_AUTHORITY, /* widens, stores, reveals or approves */
+        METHOD_ROOT,      /* control socket only */
+        METHOD_WEB,       /* web socket only */
+} MethodClass;
+
+/* Handles a call: replies (at once or later, through a reference), or returns -errno, which the server answers
+ * through ServerOptions.fault. With is_fiber it runs on a fiber of its own and must have replied when it returns 0. */
+typedef int (*MethodHandler)(Call *call, json_object *parameters, void *userdata);
+
+typedef struct Method {
+        const char *name; /* without the interface */
+        MethodClass class;
+        MethodHandler handle;
+        bool is_fiber;
+        bool is_stream;       /* may answer `more` with several replies */
+        bool ends_with_client; /* the fiber is cancelled when the client leaves; otherwise it goes on to its end */
+} Method;
+
+typedef struct Interface {
+        const char *name;
+        const char *description; /* the .varlink text */
+        unsigned doors;          /* of enum Door */
+        const Method *methods;   /* ended by a NULL name */
+} Interface;
+
+typedef struct ServerOptions {
+        const Interface *const *interfaces; /* NULL-ended, static */
+        void *userdata;
+        Limits limits;
+        uint64_t message_timeout_usec; /* a half-sent message may take this long */
+        void (*fault)(Call *call, int error, void *userdata); /* replies for a handler that failed */
+        const char *vendor, *product, *version, *url;
+} ServerOptions;
+
+int server_new(sd_event *event, const ServerOptions *options, Server **ret);
+/* Closes all connections; fibers of calls must have ended. */
+Server *server_free(Server *s);
+DEFINE_CLEANUP(Server *, server_free)
+/* Takes over a listening Unix stream socket. */
+int server_add_listener(Server *s, int fd, Door door);
+
+const Principal *call_principal(Call *c);
+Door call_door(Call *c);
+/* The client asked for a stream. */
+bool call_wants_more(Call *c);
+/* The client has left: replies go nowhere. */
+bool call_is_gone(Call *c);
+Call *call_ref(Call *c);
+Call *call_unref(Call *c);
+DEFINE_CLEANUP(Call *, call_unref)
+
+/* The final reply. Takes parameters (NULL: none). 0, or -errno when it could not be queued (the connection is closed then). */
+int call_reply(Call *c, json_object *parameters);
+/* One reply of a stream that goes on; only after call_wants_more(). */
+int call_notify(Call *c, json_object *parameters);
+/* The final reply, an error. name is qualified. */
+int call_error(Call *c, const char *name, json_object *parameters);
+/* org.varlink.service.InvalidParameter naming the field. */
+int call_invalid_parameter(Call *c, const char *field);
+/* The final reply was given. */
+bool call_is_answered(Call *c);

@@ -14,7 +14,7 @@
  *   therefore "nobody", never root;
  * - the overflow uid names nobody.
  *
- * Who may call: oauth, for the callback. Needs AF_NETLINK and no privilege; the kernel answers within sendto(2), so
+ * Who may call: oauth, for the callback. Needs AF_NETLINK and no privilege; the kernel answers within send(2), so
  * the non-blocking recv(2) that follows finds the answer there. */
 
 #include <arpa/inet.h>
@@ -129,7 +129,6 @@ static int endpoint_parse(const char *text, Endpoint *ret) {
 
 /* The request names the socket we look for from its own side: its source is our peer. */
 static int diag_send(int fd, const Endpoint *local, const Endpoint *peer) {
-        struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
         DiagRequest request = {
                 .header = {
                         .nlmsg_len = sizeof(request),
@@ -152,7 +151,7 @@ static int diag_send(int fd, const Endpoint *local, const Endpoint *peer) {
 
         memcpy(request.body.id.idiag_src, peer->address, 16);
         memcpy(request.body.id.idiag_dst, local->address, 16);
-        n = sendto(fd, &request, sizeof(request), MSG_NOSIGNAL, (struct sockaddr *)&kernel, sizeof(kernel));
+        n = send(fd, &request, sizeof(request), MSG_NOSIGNAL);
         if (n < 0)
                 return -errno;
         return (size_t)n == sizeof(request) ? 0 : -EIO;
@@ -196,16 +195,13 @@ static int diag_receive(int fd, const Endpoint *local, const Endpoint *peer, uid
                 struct nlmsghdr header;
                 uint8_t bytes[4096];
         } answer;
-        struct sockaddr_nl from = {};
-        socklen_t from_size = sizeof(from);
         const struct nlmsghdr *h = &answer.header;
         ssize_t n;
 
-        n = recvfrom(fd, &answer, sizeof(answer), MSG_DONTWAIT, (struct sockaddr *)&from, &from_size);
+        n = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
         if (n < 0)
                 return -errno;
-        /* Any process may send to our netlink port; the kernel's own port id is 0. */
-        if (from_size != sizeof(from) || from.nl_pid != 0 || !NLMSG_OK(h, (size_t)n))
+        if (!NLMSG_OK(h, (size_t)n))
                 return -EBADMSG;
         if (h->nlmsg_type == NLMSG_ERROR) {
                 const struct nlmsgerr *e = NLMSG_DATA(h);
@@ -220,6 +216,7 @@ static int diag_receive(int fd, const Endpoint *local, const Endpoint *peer, uid
 }
 
 int tcp_peer_uid(const char *local, const char *peer, uid_t *ret_uid) {
+        static const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
         _cleanup_(closep) int fd = -1;
         Endpoint here, there;
         int r;
@@ -235,6 +232,9 @@ int tcp_peer_uid(const char *local, const char *peer, uid_t *ret_uid) {
 
         fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
         if (fd < 0)
+                return -errno;
+        /* Connected to port id 0, the kernel: it then takes no message from other processes (af_netlink.c). */
+        if (connect(fd, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
                 return -errno;
         r = diag_send(fd, &here, &there);
         if (r < 0)

@@ -6,6 +6,7 @@
 #include "util/buffer.h"
 #include "util/macro.h"
 #include "util/secret.h"
+#include "util/url.h"
 
 /* Outgoing HTTPS: a curl multi handle inside the event loop. Requirements O11, T18. */
 
@@ -58,15 +59,3 @@ const char *http_error_text(int r);
 
 /* n-th (0…) value of a header, name case-insensitive, or NULL. */
 const char *http_response_header(const HttpResponse *response, const char *name, unsigned n);
-
-/* One URL parser for everything (libcurl's URL API), requirement V8. */
-typedef struct HttpUrl {
-        char *scheme, *host, *path, *query; /* host lower case, IPv6 without brackets; path at least "/" */
-        uint16_t port;                      /* explicit or default */
-} HttpUrl;
-/* Refuses userinfo, fragments, control bytes, spaces, hosts with a trailing dot or non-ASCII, anything but https. -EINVAL. */
-int http_url_parse(const char *text, HttpUrl *ret);
-void http_url_done(HttpUrl *url);
-/* "https://host[:port]" without default port. malloc()ed. */
-char *http_url_origin(const HttpUrl *url);
-bool http_url_same_origin(const HttpUrl *a, const HttpUrl *b);

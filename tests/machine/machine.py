@@ -53,23 +53,32 @@ def _start_time(pid):
 def sweep():
     """Remove what supervisors that were killed outright could not: their directories and groups."""
     for directory in machines_directory().iterdir():
-        try:
-            state = json.loads((directory / "state.json").read_text())
-        except (OSError, ValueError):
-            continue                    # being made just now, or not ours
-        if _start_time(state["supervisor"]) != state["supervisor_start"]:
-            supervisor.remove_traces(directory, directory.name, "vaultd-machine-" + directory.name)
+        # Until the machine is up, the one who boots it is its owner; then its supervisor is.
+        for file in ("state.json", "specification.json"):
+            try:
+                owner = json.loads((directory / file).read_text())
+            except (OSError, ValueError):
+                continue
+            if _start_time(owner["pid"]) != owner["start"]:
+                _remove_traces(directory)
+            break
+
+
+def _remove_traces(directory):
+    try:
+        supervisor.remove_traces(directory, directory.name, "vaultd-machine-" + directory.name)
+    except FileNotFoundError:
+        pass                            # its supervisor, or another sweep, was faster
 
 
 class Machine:
     """One machine. `binds` are (source, target, is_writable) triples; `overlay` keeps the writable layer."""
 
-    def __init__(self, name=None, binds=(), overlay=None, outlives_caller=False):
+    def __init__(self, name=None, binds=(), overlay=None):
         self.name = name or "t" + uuid.uuid4().hex[:10]
         self.directory = machines_directory() / self.name
         self.binds = [(str(source), str(target), bool(is_writable)) for source, target, is_writable in binds]
         self.overlay = str(overlay) if overlay else None
-        self.outlives_caller = outlives_caller
         self.leader = None
         self._supervisor = None
 
@@ -106,8 +115,8 @@ class Machine:
         except FileExistsError:
             raise MachineError(f"a machine named {self.name} is already there") from None
         specification = {"name": self.name, "directory": str(self.directory), "image": str(path),
-                         "overlay": self.overlay, "binds": self.binds, "caller": os.getpid(),
-                         "outlives_caller": self.outlives_caller}
+                         "overlay": self.overlay, "binds": self.binds,
+                         "pid": os.getpid(), "start": _start_time(os.getpid())}
         (self.directory / "specification.json").write_text(json.dumps(specification))
         with open(self.directory / "console.log", "wb") as console:
             self._supervisor = subprocess.Popen(
@@ -132,7 +141,7 @@ class Machine:
             else:
                 raise MachineError("the machine did not boot:\n" + console.read()[-4000:])
             pid = self._supervisor.pid
-            state = {"leader": self.leader, "supervisor": pid, "supervisor_start": _start_time(pid)}
+            state = {"leader": self.leader, "pid": pid, "start": _start_time(pid)}
             partial = self.directory / "state.json.new"
             partial.write_text(json.dumps(state))
             partial.rename(self.directory / "state.json")
@@ -160,6 +169,10 @@ class Machine:
             pass
         return None
 
+    def release(self):
+        """Let the machine live on when this process ends; until then it goes with it, however it ends."""
+        os.kill(self._supervisor.pid, signal.SIGUSR1)
+
     def stop(self):
         """Power off and wait until nothing of the machine is left. Safe to call twice."""
         pid = self._supervisor_pid()
@@ -173,8 +186,9 @@ class Machine:
                 if time.monotonic() > deadline:
                     raise MachineError(f"machine {self.name} does not end (supervisor {pid})")
                 time.sleep(0.02)
+        if self._supervisor is not None and self.directory.exists():
+            _remove_traces(self.directory)      # it was killed before it could
         self.leader = None
-        sweep()
 
     def _supervisor_pid(self):
         """The supervisor's pid while it lives, whether this process or an earlier one started it."""
@@ -184,8 +198,7 @@ class Machine:
             state = json.loads((self.directory / "state.json").read_text())
         except (OSError, ValueError):
             return None
-        pid = state["supervisor"]
-        return pid if _start_time(pid) == state["supervisor_start"] else None
+        return state["pid"] if _start_time(state["pid"]) == state["start"] else None
 
     # Commands
 

@@ -7,8 +7,8 @@ killed at any instant, and then nothing may stay behind. So:
 
 - it runs in a private mount namespace (its caller starts it under `unshare --mount`): the image, the
   overlay and whatever nspawn mounts vanish with the last process in it, without an unmount;
-- it asks the kernel for SIGTERM when its caller dies (unless the machine is to outlive it), and binds
-  nspawn to itself in the same way;
+- it asks the kernel for SIGTERM when its caller dies, and binds nspawn to itself in the same way; SIGUSR1
+  lets the machine outlive its caller;
 - the machine gets control groups of its own, so that two machines do not share nspawn's "payload"
   and "supervisor"; at the end their members are killed and they are removed. A systemd on the host is not
   asked for them: the same few mkdir work without one.
@@ -27,12 +27,16 @@ import time
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 8
-WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
+
+
+def set_parent_death_signal(number):
+    """What the kernel sends this process when its parent ends (prctl(2)); 0 for nothing."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def die_with_parent(number, parent):
-    """Have the kernel send signal `number` to this process when `parent` ends (prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    set_parent_death_signal(number)
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
 
@@ -155,7 +159,11 @@ def wait_for_end(nspawn):
         if received is None and deadline is not None:
             nspawn.kill()
             nspawn.wait()
-        elif received is not None and received.si_signo != signal.SIGCHLD and deadline is None:
+        elif received is None or received.si_signo == signal.SIGCHLD:
+            continue
+        elif received.si_signo == signal.SIGUSR1:
+            set_parent_death_signal(0)
+        elif deadline is None:
             nspawn.terminate()
             deadline = time.monotonic() + STOP_SECONDS
     return nspawn.returncode
@@ -182,8 +190,7 @@ def remove_traces(directory, name, group):
 
 def supervise(specification):
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-    if not specification["outlives_caller"]:
-        die_with_parent(signal.SIGTERM, specification["caller"])
+    die_with_parent(signal.SIGTERM, specification["pid"])
     directory = pathlib.Path(specification["directory"])
     group = "vaultd-machine-" + specification["name"]
     try:

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Logins through the real sshd and PAM: registered when vaultd is there, never broken or held up when not (I6)."""
+
+import concurrent.futures
+import json
+import time
+
+BUDGET_SECONDS = 2.1
+FILL_BACKLOG = r"""
+import json, resource, socket, time
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+while True:
+    peer = socket.socket(socket.AF_UNIX)
+    peer.setblocking(False)
+    try:
+        peer.connect("/run/vaultd/io.vaultd.control")
+    except BlockingIOError:
+        break
+    held.append(peer)
+print(json.dumps({"held": len(held)}), flush=True)
+time.sleep(3600)
+"""
+
+
+def timed_login(host):
+    """(seconds, output) of one SSH login of alice that prints its session variable."""
+    begin = time.monotonic()
+    output = host.as_user("alice", 'echo "in:${VAULTD_SESSION-none}"').stdout
+    return time.monotonic() - begin, output
+
+
+def journal_since(host, cursor):
+    return host.journal("--after-cursor", cursor)
+
+
+def cursor_now(host):
+    lines = host.run(["journalctl", "--lines", "1", "--show-cursor", "--quiet"]).stdout
+    return lines.rpartition("cursor: ")[2].strip()
+
+
+def ordinary_login(host):
+    """Seconds that a login takes here when vaultd answers: the rest of sshd and PAM on this machine."""
+    host.vaultctl("alice", "whoami")
+    return min(timed_login(host)[0] for _ in range(3))
+
+
+def test_login_is_registered_and_ends(host):
+    inside = json.loads(host.as_user("alice", 'vaultctl --json whoami').stdout)
+    assert inside["origin"] == "login"
+    session = host.as_user("alice", 'echo "$VAULTD_SESSION"').stdout.strip()
+    assert session
+    assert session not in host.as_user("alice", "vaultctl --json status").stdout
+    deadline = time.monotonic() + 5
+    while any(host.path("/run/vaultd/sessions").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(host.path("/run/vaultd/sessions").iterdir())
+
+
+def test_login_works_while_vaultd_is_stopped(host):
+    ordinary = ordinary_login(host)
+    host.run(["systemctl", "stop", "vaultd.socket", "vaultd.service"])
+    cursor = cursor_now(host)
+    try:
+        seconds, output = timed_login(host)
+    finally:
+        host.run(["systemctl", "start", "vaultd.socket"])
+    assert output == "in:none\n"
+    assert seconds <= ordinary + BUDGET_SECONDS
+    assert [line for line in journal_since(host, cursor).splitlines() if "pam_vaultd" in line and "without a vault" in line]
+
+
+def test_login_works_while_vaultd_hangs_and_its_backlog_is_full(host):
+    ordinary = ordinary_login(host)
+    host.run(["systemctl", "kill", "--kill-whom=main", "--signal=STOP", "vaultd.service"])
+    host.write("/root/fill.py", FILL_BACKLOG)
+    try:
+        assert host.start("fill", ["/usr/bin/python3", "/root/fill.py"])["held"] > 0
+        cursor = cursor_now(host)
+        seconds, output = timed_login(host)
+        log = journal_since(host, cursor)
+    finally:
+        host.run(["systemctl", "stop", "fill"], check=False)
+        host.run(["systemctl", "kill", "--kill-whom=main", "--signal=CONT", "vaultd.service"])
+    assert output == "in:none\n"
+    assert seconds <= ordinary + BUDGET_SECONDS
+    assert [line for line in log.splitlines() if "pam_vaultd" in line and "without a vault" in line]
+    assert host.vaultctl("alice", "whoami")["user"] == "alice"
+
+
+def test_login_works_while_vaultd_hangs(host):
+    ordinary = ordinary_login(host)
+    host.run(["systemctl", "kill", "--kill-whom=main", "--signal=STOP", "vaultd.service"])
+    cursor = cursor_now(host)
+    try:
+        seconds, output = timed_login(host)
+        log = journal_since(host, cursor)
+    finally:
+        host.run(["systemctl", "kill", "--kill-whom=main", "--signal=CONT", "vaultd.service"])
+    assert output == "in:none\n"
+    assert seconds <= ordinary + BUDGET_SECONDS
+    assert [line for line in log.splitlines() if "pam_vaultd" in line and "without a vault" in line]
+
+
+def test_two_logins_at_once_make_one_vault(host):
+    for user in ("twin1", "twin2", "twin3"):
+        host.add_person(user, user + "@notion.test")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda _: host.vaultctl(user, "whoami"), range(2)))
+        vaults = {answer["vault"]["id"] for answer in answers}
+        assert len(vaults) == 1
+        assert len({answer["session"] for answer in answers}) == 2
+        assert host.vaultctl(user, "whoami")["vault"]["id"] in vaults

@@ -4,12 +4,20 @@
 #include "store/store.h"
 #include "util/secret.h"
 
-/* Sealing. KEK (32 bytes, never beside the database) wraps one data key per vault, the data key seals records. AES-256-GCM, random 96-bit nonce;
- * authenticated data = {format version, kind, uid, vault id, record id}, so bytes moved between users, kinds or records do not open (V2, T8). */
+/* Sealing. A key that is derived from the KEK (32 bytes, never beside the database) wraps one data key per vault, the data key
+ * seals records. AES-256-GCM, random 96-bit nonce; authenticated data = {format version, kind, uid, vault id, record id}, so
+ * bytes moved between users, kinds or records do not open (V2, T8). */
+
+#define SEAL_KEY_SIZE   32U
+#define SEAL_NONCE_SIZE 12U
+#define SEAL_TAG_SIZE   16U
+#define SEAL_OVERHEAD   ((size_t)(SEAL_NONCE_SIZE + SEAL_TAG_SIZE))
 
 typedef struct Keyring Keyring;
 
-/* From a file of exactly 32 bytes. Refuses (-EPERM) a file that group or others may read unless it lies in $CREDENTIALS_DIRECTORY, and one inside state_dir. */
+/* From a file of exactly 32 bytes, not all zero (otherwise -EINVAL). Refuses (-EPERM) a file inside state_dir (NULL: not
+ * asked), one that group or others have any access to, and one of an owner other than root and ourselves; the last two do
+ * not apply in $CREDENTIALS_DIRECTORY, where systemd answers for both. Also -errno of open(2). */
 int keyring_load(const char *kek_file, const char *state_dir, Keyring **ret);
 Keyring *keyring_free(Keyring *k);
 DEFINE_CLEANUP(Keyring *, keyring_free)
@@ -23,13 +31,16 @@ typedef struct SealContext {
         size_t record_id_size;
 } SealContext;
 
-/* *ret gets nonce ‖ ciphertext ‖ tag appended. */
+/* *ret gets nonce ‖ ciphertext ‖ tag appended: size + SEAL_OVERHEAD bytes. On failure it is unchanged. */
 int seal(const Secret *key, const SealContext *context, const void *plain, size_t size, Buffer *ret);
-/* -EBADMSG when it does not authenticate. */
+/* -EBADMSG when it does not authenticate: damaged, another key, another context. */
 int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret);
 
-/* Data keys. */
+/* Data keys. Wrapped ones are appended; wrapping the same key again gives other bytes. */
 int keyring_new_data_key(Keyring *k, uid_t uid, const char *vault_id, Secret **ret_key, Buffer *ret_wrapped);
+int keyring_wrap(Keyring *k, uid_t uid, const char *vault_id, const Secret *key, Buffer *ret_wrapped);
+/* -EBADMSG as unseal(). */
 int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size, Secret **ret_key);
-/* HMAC-SHA256 under a key derived from the KEK for this purpose ("claim", "ticket", …): low-entropy codes are stored only like that. */
+/* HMAC-SHA256 under a key derived from the KEK for this purpose ("claim", "ticket", …): low-entropy codes are stored only like
+ * that. The same in every process that has the same KEK. */
 int keyring_mac(Keyring *k, const char *purpose, const void *bytes, size_t n, uint8_t ret[static 32]);

@@ -4,11 +4,17 @@
 #include "store/keyring.h"
 #include "store/store.h"
 
-/* What the store holds, typed. One pair of files per record (vault-record.[ch] …) plus record.[ch] for the tagged encoding:
- * a value is a version byte followed by fields {tag u8, size u32 LE, bytes}; unknown tags are kept out of the way, not refused; secrets are one sealed field.
- * Each type has: x_record_read(store, keyring, …, X **ret) → 0, -ENOENT, -EBADMSG (does not open: damaged or swapped);
- * x_record_put(batch, keyring, x) adds the put, with the expectation that the stored value is the one that was read (or absent for a new one), so two writers cannot
- * overwrite each other: the loser gets STORE_CONFLICT; x_record_delete(batch, x); x_free(). Strings are malloc()ed; NULL where optional. */
+/* What the store holds, typed. record.[ch] has the tagged encoding, X-record.c each type's table and look-ups. Each type has:
+ *
+ * - x_record_read(store, keyring, …, X **ret) → 0, -ENOENT, -EBADMSG (does not open: damaged, swapped, another KEK).
+ * - x_record_put(batch, keyring, x): adds the put, with the expectation that the stored value is the one that was read (or absent
+ *   for a new one), so two writers cannot overwrite each other: the loser gets STORE_CONFLICT. After a commit the object in hand
+ *   is what *was* stored: read it anew before the next put. -EINVAL: a required member is missing or out of range.
+ * - x_record_delete(batch, x): the same expectation.
+ * - x_free().
+ *
+ * Strings are malloc()ed; NULL where optional. Times are CLOCK_REALTIME microseconds. Secrets are sealed; in sealed records (vault,
+ * credential, flow, client) the clear members are authenticated too. A put of several records in one batch is all or nothing. */
 
 typedef enum VaultState { VAULT_ACTIVE, VAULT_SEALED, VAULT_LOCKED } VaultState;
 
@@ -70,7 +76,7 @@ typedef struct Credential {
 int credential_record_read(Store *s, const Vault *v, const char *service, const char *label, Credential **ret);
 int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c);
 int credential_record_delete(StoreBatch *b, const Credential *c);
-/* All of the vault's credentials, in key order. service NULL: all. */
+/* All of the vault's credentials, in key order. service NULL: all. *ret may be NULL when there is none. -EBADMSG if one does not open. */
 int credential_record_list(Store *s, const Vault *v, const char *service, Credential ***ret, size_t *ret_n);
 Credential *credential_free(Credential *c);
 DEFINE_CLEANUP(Credential *, credential_free)
@@ -111,10 +117,10 @@ typedef struct Flow {
         Buffer stored;
 } Flow;
 
-/* Flows are found before their uid is known; the vault's key is looked up by the uid inside. */
+/* Flows are found before their uid is known; the vault's key is looked up by the uid inside, which the seal confirms. */
 int flow_record_read(Store *s, Keyring *k, const uint8_t state_digest[static 32], Flow **ret);
 int flow_record_find_ticket(Store *s, Keyring *k, const uint8_t ticket_digest[static 32], Flow **ret);
-/* All flows, of that uid unless UID_INVALID. */
+/* All flows, of that uid unless UID_INVALID; then what does not open is passed over. */
 int flow_record_list(Store *s, Keyring *k, uid_t uid, Flow ***ret, size_t *ret_n);
 int flow_record_put(StoreBatch *b, const Vault *v, const Flow *f);
 int flow_record_delete(StoreBatch *b, const Flow *f);
@@ -122,7 +128,8 @@ Flow *flow_free(Flow *f);
 DEFINE_CLEANUP(Flow *, flow_free)
 void flow_list_free(Flow **list, size_t n);
 
-/* Dynamic registration of this host at one issuer (RFC 7591); sealed under a data key of the host itself (uid UID_INVALID, vault id "host"). */
+/* Dynamic registration of this host at one issuer (RFC 7591); sealed under a data key of the host itself (uid
+ * UID_INVALID, vault id "host") that the record carries wrapped. */
 typedef struct Client {
         char *issuer, *redirect_uri;
         char *client_id, *auth_method;
@@ -148,7 +155,7 @@ typedef struct AgentSession {
         char *environment_id;
         char *platform_vault_id; /* the one vault it was bound to */
         char **servers;          /* NULL-ended service names */
-        char **accounts;         /* same order: account names shown before the start */
+        char **accounts;         /* same order and number: account names shown before the start */
         uint64_t created_usec;
         Buffer stored;
 } AgentSession;

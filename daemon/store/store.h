@@ -21,7 +21,7 @@ typedef enum RecordKind {
         RECORD_AGENT_SESSION = 's', /* uid, platform session id or "new-" nonce */
         RECORD_AGENT = 'a',         /* uid 0, digest of what we write */
         RECORD_ENVIRONMENT = 'e',   /* uid 0, digest of what we write */
-        RECORD_ACCOUNT = 'p',       /* uid, service: the pinned account, kept beyond disconnect (O7) */
+        RECORD_ACCOUNT = 'p',       /* uid, service "/" label: the pinned account, kept beyond disconnect (O7) */
 } RecordKind;
 
 #define STORE_ID_MAX 200U
@@ -33,7 +33,7 @@ typedef struct StoreKey {
         uint8_t id[STORE_ID_MAX];
 } StoreKey;
 
-/* -ENAMETOOLONG beyond STORE_ID_MAX. */
+/* -ENAMETOOLONG beyond STORE_ID_MAX, -EINVAL for UID_INVALID. */
 int store_key_init(StoreKey *ret, RecordKind kind, uid_t uid, const void *id, size_t id_size);
 
 /* Outcomes of a commit beside 0 and -errno. */
@@ -41,21 +41,25 @@ enum {
         STORE_CONFLICT = 1, /* an expectation did not hold; nothing of this batch was written */
 };
 
-/* Opens or creates dir/vaultd.mdb (0600) and checks the schema version: -EPROTONOSUPPORT for a newer one. -EINVAL: not our file. */
+/* Opens or creates dir/vaultd.mdb (0600) and checks the schema version. map_size: bytes, what the database may grow to; costs
+ * address space only. Callbacks come from event.
+ * -EPROTONOSUPPORT: a newer vaultd made it. -EINVAL: not our file. -EBUSY: another process has it open. -ENOSPC, -errno of open(2). */
 int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret);
-/* Commits what is queued, ends the thread. Callbacks of what was queued have been called. */
+/* Commits what is queued, ends the thread. Callbacks of what was queued have been called; one that queues more meanwhile gets
+ * -ESHUTDOWN. Not from a callback. */
 Store *store_free(Store *s);
 DEFINE_CLEANUP(Store *, store_free)
 
-/* 0 and the value appended to *ret_value (initialise it to {}); -ENOENT. */
+/* 0 and the value appended to *ret_value (initialise it to {}); -ENOENT, -ENOMEM, -EIO (damaged file). */
 int store_get(Store *s, const StoreKey *key, Buffer *ret_value);
 
 /* Calls visit for every record of the kind (and of that uid unless UID_INVALID) in key order, until it returns non-zero, which is
- * returned. value is borrowed for the call; visit must not write. */
+ * returned. value is borrowed for the call; visit may read (it sees the same state), must not wait on a fiber. */
 typedef int (*StoreVisit)(const StoreKey *key, const uint8_t *value, size_t size, void *userdata);
 int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *userdata);
 
-/* A batch: expectations are checked first, inside the write transaction, then all puts and deletes are applied. */
+/* A batch: expectations are checked first, inside the write transaction, then all puts and deletes are applied in order. The
+ * functions copy what they are given. -ENOMEM, -EINVAL, -E2BIG. */
 int store_batch_new(StoreBatch **ret);
 StoreBatch *store_batch_free(StoreBatch *b);
 DEFINE_CLEANUP(StoreBatch *, store_batch_free)
@@ -66,11 +70,12 @@ int store_batch_expect_absent(StoreBatch *b, const StoreKey *key);
 /* … or have exactly this value. */
 int store_batch_expect(StoreBatch *b, const StoreKey *key, const void *value, size_t size);
 
-/* On a fiber: queues the batch (takes it over), waits until it is on disk. 0, STORE_CONFLICT, -ENOSPC (map or disk full;
- * nothing was written, later batches may succeed), -ENOMEM, -EIO. A cancelled fiber still waits for the outcome of what it queued
- * (a commit is never left unknown), so this never returns -ECANCELED. */
+/* On a fiber: queues the batch (takes it over, also on failure), waits until it is on disk. 0, STORE_CONFLICT, -ENOSPC (map or disk
+ * full; nothing was written, later batches may succeed), -ENOMEM, -ESHUTDOWN. A cancelled fiber still waits for the outcome of what
+ * it queued (a commit is never left unknown), so this never returns -ECANCELED. */
 int store_commit(Store *s, StoreBatch *batch);
-/* The same with a callback from the loop, for code that is not on a fiber. */
+/* The same with a callback (may be NULL) from the loop, in queue order, for code that is not on a fiber. When this fails the
+ * callback is not called. */
 typedef void (*StoreCommitted)(int result, void *userdata);
 int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata);
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <pthread.h>
+
+#include <lmdb.h>
+
+#include "store/store.h"
+
+/* What store.c, writer.c and batch.c share. Nobody else includes this but their unit tests. */
+
+/* kind, uid (big endian), id: byte order is key order, so a uid's records of a kind are neighbours. */
+#define STORE_KEY_HEAD 5U
+#define STORE_KEY_MAX (STORE_KEY_HEAD + STORE_ID_MAX)
+
+/* The version of what lies under the keys. A newer one is refused, an older one will be converted by whoever raises this. */
+#define STORE_SCHEMA_VERSION 1U
+
+typedef enum BatchOperationType {
+        BATCH_EXPECT,
+        BATCH_EXPECT_ABSENT,
+        BATCH_PUT,
+        BATCH_DELETE,
+} BatchOperationType;
+
+typedef struct BatchOperation {
+        struct BatchOperation *next;
+        BatchOperationType type;
+        size_t key_size;
+        uint8_t key[STORE_KEY_MAX];
+        size_t size;
+        uint8_t value[];
+} BatchOperation;
+
+struct StoreBatch {
+        BatchOperation *expectations, **expectations_end;
+        BatchOperation *changes, **changes_end;
+        size_t weight; /* bytes, for the size of a group */
+        /* While queued, owned by the store: */
+        StoreBatch *next;
+        StoreCommitted done;
+        void *userdata;
+        int result;
+};
+
+struct Store {
+        MDB_env *env;
+        MDB_dbi dbi;
+        int lock_fd;
+        /* The loop's side. */
+        pthread_t loop_thread;
+        MDB_txn *reader; /* reset between calls */
+        unsigned n_reading;
+        sd_event_source *done_source;
+        /* Between the loop and the writer. */
+        pthread_mutex_t mutex;
+        pthread_cond_t wake;
+        StoreBatch *queued, **queued_end;
+        StoreBatch *finished, **finished_end;
+        bool is_stopping;
+        int done_fd; /* eventfd: finished is not empty */
+        pthread_t writer;
+        bool has_writer;
+};
+
+/* Returns the size of the encoded key. */
+size_t store_key_encode(const StoreKey *key, uint8_t ret[static STORE_KEY_MAX]);
+
+/* An LMDB result as -errno: full map or disk is -ENOSPC, a file that is not LMDB's -EINVAL, damage -EIO. */
+int store_errno(int mdb_result);
+
+/* Starts the writer thread and its event source. */
+int writer_start(Store *s, sd_event *event);
+/* Commits what is queued, ends the thread, calls what callbacks are left. */
+void writer_stop(Store *s);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The key-encryption key and what is derived from it.
+ *
+ * The key arrives as a file of 32 random bytes from outside the state folder (a systemd credential), so a copy of the database
+ * alone opens nothing (V2). It is used for nothing directly: the key that wraps data keys and the keys of the
+ * short-code digests are expanded from it (HKDF-Expand, RFC 5869 section 2.3: 32 uniform bytes are a
+ * pseudorandom key as they are, section 3.3), so that no two algorithms ever share key bytes.
+ *
+ * Each vault has a data key of its own: it can be destroyed with its vault, and a new key-encryption key means wrapping
+ * few bytes anew instead of every record.
+ *
+ * Who may call: the loop's thread. The Keyring outlives nothing but what was unwrapped with it. */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <gcrypt.h>
+
+#include "store/keyring.h"
+
+#define DATA_KEY_ID "data-key"
+
+struct Keyring {
+        Secret *wrap_key;
+        Secret *mac_key;
+};
+
+/* Expands one 32-byte block: HMAC-SHA256(key, info ‖ 0x01). */
+static int expand(const Secret *key, const char *label, const char *info, uint8_t ret[static 32]) {
+        gcry_mac_hd_t mac;
+        size_t size = 32;
+        gcry_error_t e;
+
+        e = gcry_mac_open(&mac, GCRY_MAC_HMAC_SHA256, GCRY_MAC_FLAG_SECURE, NULL);
+        if (e)
+                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
+        e = gcry_mac_setkey(mac, key->bytes, key->size);
+        if (!e) /* with the NUL: label and info cannot run into each other */
+                e = gcry_mac_write(mac, label, strlen(label) + 1);
+        if (!e)
+                e = gcry_mac_write(mac, info, strlen(info));
+        if (!e)
+                e = gcry_mac_write(mac, "\x01", 1);
+        if (!e)
+                e = gcry_mac_read(mac, ret, &size);
+        gcry_mac_close(mac);
+        return e || size != 32 ? -ENOTSUP : 0;
+}
+
+static int expand_secret(const Secret *key, const char *label, const char *info, Secret **ret) {
+        static const uint8_t zero[32];
+        _cleanup_(secret_freep) Secret *s = NULL;
+        int r;
+
+        r = secret_new(zero, sizeof(zero), &s);
+        if (r < 0)
+                return r;
+        r = expand(key, label, info, s->bytes);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+/* 1: file lies below dir, both resolved; 0: not, or dir does not exist. */
+static int is_inside(const char *file, const char *dir) {
+        _cleanup_(freep) char *real_file = NULL, *real_dir = NULL;
+        const char *rest;
+
+        real_file = realpath(file, NULL);
+        if (!real_file)
+                return -errno;
+        real_dir = realpath(dir, NULL);
+        if (!real_dir)
+                return errno == ENOENT ? 0 : -errno;
+        rest = startswith(real_file, real_dir);
+        return rest && (rest[0] == '/' || streq(real_dir, "/"));
+}
+
+/* systemd may hand out a credential through an access control list, whose mask shows as the group's bits. */
+static int is_credential(const char *kek_file) {
+        const char *dir = getenv("CREDENTIALS_DIRECTORY");
+
+        return isempty(dir) ? 0 : is_inside(kek_file, dir);
+}
+
+static int kek_check(const char *kek_file, const char *state_dir, const struct stat *st) {
+        int r;
+
+        if (!S_ISREG(st->st_mode) || st->st_size != SEAL_KEY_SIZE)
+                return -EINVAL;
+        r = state_dir ? is_inside(kek_file, state_dir) : 0;
+        if (r != 0)
+                return r < 0 ? r : -EPERM;
+        r = is_credential(kek_file);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        if ((st->st_mode & 077) != 0)
+                return -EPERM;
+        return st->st_uid == 0 || st->st_uid == geteuid() ? 0 : -EPERM;
+}
+
+static int kek_read(const char *kek_file, const char *state_dir, Secret **ret) {
+        static const uint8_t zero[SEAL_KEY_SIZE];
+        _cleanup_(secret_freep) Secret *kek = NULL;
+        _cleanup_(closep) int fd = -1;
+        struct stat st;
+        int r;
+
+        /* Non-blocking: somebody may have put a FIFO there. */
+        fd = open(kek_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        r = kek_check(kek_file, state_dir, &st);
+        if (r < 0)
+                return r;
+        r = secret_new(zero, sizeof(zero), &kek);
+        if (r < 0)
+                return r;
+        ssize_t n = read(fd, kek->bytes, kek->size);
+        if (n < 0)
+                return -errno;
+        if (n != SEAL_KEY_SIZE)
+                return -EINVAL;
+        /* What an empty disk block looks like is not a key. */
+        if (secret_equal(kek, zero, sizeof(zero)))
+                return -EINVAL;
+        *ret = TAKE_PTR(kek);
+        return 0;
+}
+
+int keyring_load(const char *kek_file, const char *state_dir, Keyring **ret) {
+        _cleanup_(keyring_freep) Keyring *k = NULL;
+        _cleanup_(secret_freep) Secret *kek = NULL;
+        int r;
+
+        r = secret_global_init();
+        if (r < 0)
+                return r;
+        r = kek_read(kek_file, state_dir, &kek);
+        if (r < 0)
+                return r;
+        k = calloc(1, sizeof(Keyring));
+        if (!k)
+                return -ENOMEM;
+        r = expand_secret(kek, "vaultd wrap 1", "", &k->wrap_key);
+        if (r < 0)
+                return r;
+        r = expand_secret(kek, "vaultd mac 1", "", &k->mac_key);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(k);
+        return 0;
+}
+
+Keyring *keyring_free(Keyring *k) {
+        if (!k)
+                return NULL;
+        (void)secret_free(k->wrap_key);
+        (void)secret_free(k->mac_key);
+        free(k);
+        return NULL;
+}
+
+static SealContext data_key_context(uid_t uid, const char *vault_id) {
+        return (SealContext){
+                .kind = RECORD_VAULT,
+                .uid = uid,
+                .vault_id = vault_id,
+                .record_id = DATA_KEY_ID,
+                .record_id_size = strlen(DATA_KEY_ID),
+        };
+}
+
+int keyring_wrap(Keyring *k, uid_t uid, const char *vault_id, const Secret *key, Buffer *ret_wrapped) {
+        SealContext context = data_key_context(uid, vault_id);
+
+        if (key->size != SEAL_KEY_SIZE)
+                return -EINVAL;
+        return seal(k->wrap_key, &context, key->bytes, key->size, ret_wrapped);
+}
+
+int keyring_new_data_key(Keyring *k, uid_t uid, const char *vault_id, Secret **ret_key, Buffer *ret_wrapped) {
+        _cleanup_(secret_freep) Secret *key = NULL;
+        int r;
+
+        r = secret_new_random(SEAL_KEY_SIZE, &key);
+        if (r < 0)
+                return r;
+        r = keyring_wrap(k, uid, vault_id, key, ret_wrapped);
+        if (r < 0)
+                return r;
+        *ret_key = TAKE_PTR(key);
+        return 0;
+}
+
+int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size, Secret **ret_key) {
+        SealContext context = data_key_context(uid, vault_id);
+
+        if (size != SEAL_KEY_SIZE + SEAL_OVERHEAD)
+                return -EBADMSG;
+        return unseal(k->wrap_key, &context, wrapped, size, ret_key);
+}
+
+int keyring_mac(Keyring *k, const char *purpose, const void *bytes, size_t n, uint8_t ret[static 32]) {
+        _cleanup_(secret_freep) Secret *key = NULL;
+        gcry_mac_hd_t mac;
+        size_t size = 32;
+        gcry_error_t e;
+        int r;
+
+        r = expand_secret(k->mac_key, "vaultd purpose 1", purpose, &key);
+        if (r < 0)
+                return r;
+        e = gcry_mac_open(&mac, GCRY_MAC_HMAC_SHA256, GCRY_MAC_FLAG_SECURE, NULL);
+        if (e)
+                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
+        e = gcry_mac_setkey(mac, key->bytes, key->size);
+        if (!e && n > 0)
+                e = gcry_mac_write(mac, bytes, n);
+        if (!e)
+                e = gcry_mac_read(mac, ret, &size);
+        gcry_mac_close(mac);
+        return e || size != 32 ? -ENOTSUP : 0;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Sealing one value: AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D 8.2.2), nonce ‖ ciphertext ‖ tag.
+ *
+ * The authenticated data names where the value belongs, so bytes that somebody moved to another user's row, another kind or
+ * another record do not open (T8):
+ *
+ *     format version u8 | kind u8 | uid u32 BE | size u32 BE, vault id | size u32 BE, record id
+ *
+ * Sizes are part of it, so no two contexts have the same bytes. Random nonces are good for 2³² values under one key; a
+ * vault's key seals a few an hour. What is opened lands in secure memory and nowhere else: the plaintext of a
+ * value that does not authenticate is erased unread.
+ *
+ * Who may call: keyring.c and record.c; the loop's thread. */
+
+#include <gcrypt.h>
+
+#include "store/keyring.h"
+
+#define SEAL_VERSION 1U
+
+static void cipher_closep(gcry_cipher_hd_t *cipher) {
+        if (*cipher)
+                gcry_cipher_close(*cipher);
+}
+
+static int append_u32(Buffer *b, size_t n) {
+        uint8_t bytes[4] = { (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n };
+
+        return n > UINT32_MAX ? -E2BIG : buffer_append(b, bytes, sizeof(bytes));
+}
+
+static int context_encode(const SealContext *context, Buffer *ret) {
+        uint8_t head[2] = { SEAL_VERSION, (uint8_t)context->kind };
+        size_t vault_id_size = strlen(context->vault_id);
+        int r;
+
+        r = buffer_append(ret, head, sizeof(head));
+        if (r >= 0)
+                r = append_u32(ret, context->uid);
+        if (r >= 0)
+                r = append_u32(ret, vault_id_size);
+        if (r >= 0)
+                r = buffer_append(ret, context->vault_id, vault_id_size);
+        if (r >= 0)
+                r = append_u32(ret, context->record_id_size);
+        if (r >= 0)
+                r = buffer_append(ret, context->record_id, context->record_id_size);
+        return r;
+}
+
+/* A cipher with key, nonce and authenticated data in place. */
+static int cipher_open(const Secret *key, const SealContext *context, const uint8_t *nonce, gcry_cipher_hd_t *ret) {
+        _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
+        _cleanup_(buffer_done) Buffer authenticated = {};
+        gcry_error_t e;
+        int r;
+
+        if (key->size != SEAL_KEY_SIZE)
+                return -EINVAL;
+        r = context_encode(context, &authenticated);
+        if (r < 0)
+                return r;
+        e = gcry_cipher_open(&cipher, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE);
+        if (!e)
+                e = gcry_cipher_setkey(cipher, key->bytes, key->size);
+        if (!e)
+                e = gcry_cipher_setiv(cipher, nonce, SEAL_NONCE_SIZE);
+        if (!e)
+                e = gcry_cipher_authenticate(cipher, authenticated.bytes, authenticated.size);
+        if (e)
+                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
+        *ret = TAKE_PTR(cipher);
+        return 0;
+}
+
+int seal(const Secret *key, const SealContext *context, const void *plain, size_t size, Buffer *ret) {
+        _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
+        uint8_t nonce[SEAL_NONCE_SIZE], *out;
+        size_t total;
+        int r;
+
+        if (__builtin_add_overflow(size, SEAL_OVERHEAD, &total))
+                return -E2BIG;
+        random_bytes(nonce, sizeof(nonce));
+        r = cipher_open(key, context, nonce, &cipher);
+        if (r < 0)
+                return r;
+        r = buffer_reserve(ret, total);
+        if (r < 0)
+                return r;
+
+        out = ret->bytes + ret->size;
+        memcpy(out, nonce, sizeof(nonce));
+        out += sizeof(nonce);
+        if (size > 0 && gcry_cipher_encrypt(cipher, out, size, plain, size) != 0)
+                return -ENOTSUP;
+        if (gcry_cipher_gettag(cipher, out + size, SEAL_TAG_SIZE) != 0)
+                return -ENOTSUP;
+        ret->size += total;
+        ret->bytes[ret->size] = 0;
+        return 0;
+}
+
+int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret) {
+        _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
+        _cleanup_(secret_freep) Secret *plain = NULL;
+        const uint8_t *bytes = sealed;
+        size_t plain_size;
+        int r;
+
+        if (size < SEAL_OVERHEAD)
+                return -EBADMSG;
+        plain_size = size - SEAL_OVERHEAD;
+        r = cipher_open(key, context, bytes, &cipher);
+        if (r < 0)
+                return r;
+        r = secret_new(bytes + SEAL_NONCE_SIZE, plain_size, &plain);
+        if (r < 0)
+                return r;
+        if (plain_size > 0 && gcry_cipher_decrypt(cipher, plain->bytes, plain_size, NULL, 0) != 0)
+                return -EBADMSG;
+        if (gcry_cipher_checktag(cipher, bytes + SEAL_NONCE_SIZE + plain_size, SEAL_TAG_SIZE) != 0)
+                return -EBADMSG;
+        *ret = TAKE_PTR(plain);
+        return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The vault record: which vault belongs to a uid, and its wrapped data key.
+ *
+ * A uid has at most one vault because its key is (kind, uid) and a new one is written only where none is: of two logins that
+ * both make one, the second gets STORE_CONFLICT and reads the first's (V1). Reading unwraps the data key, which proves
+ * that key-encryption key, uid and vault id belong together; the trailer, sealed under the data key, covers
+ * user name and state, so a vault that was sealed because its uid was recycled (I8, T7) cannot be opened again by
+ * editing the file.
+ *
+ * Who may call: the loop's thread. A Vault in hand holds the data key in secure memory: free it soon. */
+
+#include <stdio.h>
+
+#include "store/record.h"
+#include "store/records.h"
+#include "util/clock.h"
+#include "util/encode.h"
+
+static const Field vault_fields[] = {
+        FIELD_OF(2, FIELD_NUMBER, Vault, uid, .max = UINT32_MAX - 1, .is_required = true),
+        FIELD_OF(3, FIELD_TEXT, Vault, id, .is_required = true),
+        FIELD_OF(4, FIELD_TEXT, Vault, user, .is_required = true),
+        FIELD_OF(5, FIELD_NUMBER, Vault, state, .max = VAULT_LOCKED, .is_required = true),
+        FIELD_OF(6, FIELD_NUMBER, Vault, created_usec, .max = UINT64_MAX),
+        FIELD_OF(7, FIELD_TEXT, Vault, platform_vault_id),
+        FIELD_OF(8, FIELD_TEXT, Vault, platform_nonce),
+        FIELD_OF(9, FIELD_NUMBER, Vault, platform_nonce_usec, .max = UINT64_MAX),
+};
+const RecordType vault_type = RECORD_TYPE(Vault, vault_fields, true);
+
+Vault *vault_free(Vault *v) {
+        if (v)
+                (void)secret_free(TAKE_PTR(v->key));
+        return record_free(&vault_type, v);
+}
+
+int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret) {
+        _cleanup_(buffer_done) Buffer wrapped = {};
+        _cleanup_(vault_freep) Vault *v = NULL;
+        _cleanup_(freep) char *hex = NULL;
+        uint8_t random[16];
+        int r;
+
+        if (uid == UID_INVALID)
+                return -EINVAL;
+        v = record_new(&vault_type);
+        if (!v)
+                return -ENOMEM;
+        random_bytes(random, sizeof(random));
+        hex = hex_encode(random, sizeof(random));
+        if (!hex)
+                return -ENOMEM;
+        if (asprintf(&v->id, "v-%s", hex) < 0) {
+                v->id = NULL;
+                return -ENOMEM;
+        }
+        v->uid = uid;
+        v->state = VAULT_ACTIVE;
+        v->created_usec = now_realtime();
+        v->user = strdup(user);
+        if (!v->user)
+                return -ENOMEM;
+        r = keyring_new_data_key(k, uid, v->id, &v->key, &wrapped);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(v);
+        return 0;
+}
+
+int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
+        _cleanup_(buffer_done) Buffer value = {};
+        _cleanup_(vault_freep) Vault *v = NULL;
+        const uint8_t *wrapped;
+        size_t wrapped_size;
+        StoreKey key;
+        int r;
+
+        r = store_key_init(&key, RECORD_VAULT, uid, NULL, 0);
+        if (r < 0)
+                return r;
+        r = store_get(s, &key, &value);
+        if (r < 0)
+                return r;
+        v = record_new(&vault_type);
+        if (!v)
+                return -ENOMEM;
+        r = record_decode_clear(&vault_type, value.bytes, value.size, v);
+        if (r < 0)
+                return r;
+        r = record_peek(value.bytes, value.size, RECORD_TAG_WRAPPED, &wrapped, &wrapped_size);
+        if (r < 0)
+                return r == -ENODATA ? -EBADMSG : r;
+        r = keyring_unwrap(k, uid, v->id, wrapped, wrapped_size, &v->key);
+        if (r < 0)
+                return r;
+        r = record_decode_trailer(&vault_type, &key, &(RecordSeal){ v->key, uid, v->id, NULL }, value.bytes, value.size, v);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(v);
+        return 0;
+}
+
+int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v) {
+        _cleanup_(buffer_done) Buffer wrapped = {};
+        StoreKey key;
+        int r;
+
+        if (!v->id || !v->key)
+                return -EINVAL;
+        r = store_key_init(&key, RECORD_VAULT, v->uid, NULL, 0);
+        if (r < 0)
+                return r;
+        r = keyring_wrap(k, v->uid, v->id, v->key, &wrapped);
+        if (r < 0)
+                return r;
+        return record_put(b, &vault_type, &key, &(RecordSeal){ v->key, v->uid, v->id, &wrapped }, v);
+}

@@ -235,7 +235,7 @@ int exchange_result(const Exchange *x, CURLcode code) {
                 return 0;
         case CURLE_UNSUPPORTED_PROTOCOL:
         case CURLE_URL_MALFORMAT:
-                return -EPERM;
+                return x->is_sent ? -EPROTO : -EPERM; /* an answer that is not HTTP/1 also gets the first */
         case CURLE_COULDNT_RESOLVE_HOST:
         case CURLE_COULDNT_RESOLVE_PROXY:
                 return -ENXIO;

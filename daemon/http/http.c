@@ -226,8 +226,8 @@ int http_perform(Http *h, const HttpRequest *request, HttpResponse *ret_response
         if (ret_sent)
                 *ret_sent = t.exchange.is_sent;
         /* Method, host and outcome; never the path or query, which may hold a code or a state. */
-        log_debug("http: %s %s: %s, %u ms", request->method, t.exchange.url.host ?: "(refused)", http_error_text(r),
-                  (unsigned)((now_monotonic() - begin_usec) / USEC_PER_MSEC));
+        log_debug("http: %s %s: %s (%s), %u ms", t.exchange.url.host ? request->method : "-", t.exchange.url.host ?: "-",
+                  http_error_text(r), curl_easy_strerror(t.result), (unsigned)((now_monotonic() - begin_usec) / USEC_PER_MSEC));
         if (r >= 0)
                 exchange_take_response(&t.exchange, ret_response);
         exchange_done(&t.exchange);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* vaultctl whoami: who the daemon says the caller is.
+ *
+ * The answer is the daemon's reading of the kernel's credentials, not ours: no getuid(), no $USER, no name service here, so
+ * what is shown is what vaultd acts on. In JSON the members session and vault are always there, null when there is none,
+ * because scripts rely on them. */
+
+#include "client/call.h"
+#include "client/command.h"
+#include "client/output.h"
+#include "client/reply.h"
+#include "client/table.h"
+#include "json/object.h"
+
+static int print_json(json_object *reply) {
+        const char *optional[] = { "session", "vault" };
+
+        for (size_t i = 0; i < ELEMENTSOF(optional); i++)
+                if (!json_object_object_get_ex(reply, optional[i], NULL) && json_object_object_add(reply, optional[i], NULL) < 0)
+                        return -ENOMEM;
+        output_json(reply);
+        return 0;
+}
+
+static int print_human(const Context *c, json_object *reply, int64_t uid, const char *user, const char *origin, Fault *fault) {
+        _cleanup_(table_freep) Table *table = table_new(2, NULL);
+        _cleanup_(freep) char *vault_text = NULL, *who = NULL, *from = NULL;
+        const char *session = json_string(reply, "session");
+        json_object *vault = NULL;
+
+        (void)json_get_object(reply, "vault", &vault);
+        if (!table || asprintf(&who, "%s (uid %lld)", user, (long long)uid) < 0)
+                return fault_set_memory(fault);
+        if (asprintf(&from, "%s%s%s%s", origin, session ? " (session " : "", session ?: "", session ? ")" : "") < 0)
+                return fault_set_memory(fault);
+        if (vault && asprintf(&vault_text, "%s, %s", json_string(vault, "id") ?: "-", json_string(vault, "state") ?: "-") < 0)
+                return fault_set_memory(fault);
+        table_add(table, "User");
+        table_add(table, who);
+        table_add(table, "Origin");
+        table_add(table, from);
+        table_add(table, "Vault");
+        table_add(table, vault_text ?: "none yet");
+        table_print(c, table, 0);
+        return 0;
+}
+
+static ExitCode run(const Context *c, const Arguments *a) {
+        _cleanup_(fault_done) Fault fault = {};
+        _cleanup_(json_putp) json_object *reply = NULL;
+        const char *user, *origin;
+        int64_t uid;
+
+        if (call_method(c, "io.vaultd.WhoAmI", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
+                reply_need_int64(reply, "uid", &uid, &fault) < 0 || reply_need_string(reply, "user", &user, &fault) < 0 ||
+                reply_need_string(reply, "origin", &origin, &fault) < 0)
+                return fault_report(c, &fault);
+        if (c->is_json ? print_json(reply) < 0 : print_human(c, reply, uid, user, origin, &fault) < 0) {
+                (void)fault_set_memory(&fault);
+                return fault_report(c, &fault);
+        }
+        return EXIT_CODE_DONE;
+}
+
+const Command command_whoami = {
+        .name = "whoami",
+        .synopsis = "",
+        .summary = "Show who vaultd says you are",
+        .help = "The name comes from the daemon, which asks the kernel. \"login\" means that this terminal belongs to a\n"
+                "login that PAM registered; \"unproven\" means anything else (a container, su, a service).\n\n"
+                "Example:\n  vaultctl whoami --json\n",
+        .run = run,
+};

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "client/call.h"
+
+/* What the two ways of connecting share: the request, the flow in vaultd's replies, and the claim at the end. */
+
+typedef struct Connect {
+        const Context *context;
+        const char *service;
+        const char *label;   /* NULL: the default one */
+        const char *account; /* the account id that is expected, or NULL */
+        const char *user;    /* the caller's name, as vaultd says */
+        bool replaces_account;
+        bool may_open_browser;
+        bool is_yes;
+} Connect;
+
+/* One reply of Start or Paste; texts are borrowed from it. */
+typedef struct Flow {
+        const char *id;
+        const char *state;
+        const char *title;
+        const char *link;              /* NULL where the reply has none, like the next five */
+        const char *authorization_url;
+        const char *host;
+        int64_t port;                  /* 0: none */
+        int64_t expires_usec;          /* realtime; 0: not said */
+        json_object *account;
+} Flow;
+
+/* The two ways. 0: connected and said so; CONNECT_PASTE_INSTEAD: the user asked for the other way; FAULT_SET. */
+#define CONNECT_PASTE_INSTEAD 1
+int connect_by_page(const Connect *connect, Fault *fault);
+int connect_by_paste(const Connect *connect, Fault *fault);
+
+/* The parameters of Start; NULL on -ENOMEM. */
+json_object *connect_parameters(const Connect *connect, const char *way);
+/* Reads and checks a reply that must be in this state. 0 or FAULT_SET. */
+int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault);
+/* Shows the account of a quarantined flow. When another one was expected, gives the flow up. 0 or FAULT_SET. */
+int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault);
+/* Asks vaultd to give the flow up; what it answers changes nothing for the caller. */
+void flow_cancel(const Connect *connect, const Flow *flow);
+/* Calls Claim on a fresh connection and says what is connected now. parameters are taken. 0 or FAULT_SET. */
+int claim_call(const Context *c, json_object *parameters, Fault *fault);
+
+/* An address that may be shown as a link and handed to a browser: https, or http on loopback; printable ASCII without blanks and
+ * without a user name; at most max bytes. */
+bool link_is_acceptable(const char *url, size_t max);
+bool link_is_loopback(const char *url);
+/* The ssh command that makes a loopback port of host answer on the user's own computer, safe to paste into a shell. -EINVAL when
+ * host, user or port could not be part of one. */
+int format_ssh_command(const char *user, const char *host, int64_t port, char **ret);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* QR codes for the telephone beside the terminal.
+ *
+ * Two modules per character cell with the half blocks of Unicode, colours set explicitly (black on white) because a code
+ * drawn with the terminal's own colours is inverted on dark backgrounds, which many readers refuse. Quiet zone of four
+ * modules (ISO/IEC 18004), error correction level L: a screen is not scratched. Drawn only where it fits whole; a cut code
+ * is worse than none. Only our own short link is drawn (about 60 bytes, 33 modules): a provider's address would be public
+ * on the screen and too large anyway. */
+
+#include <qrencode.h>
+#include <sys/ioctl.h>
+
+#include "client/qr.h"
+#include "client/terminal.h"
+
+#define QUIET 4
+
+static void free_code(QRcode **code) {
+        QRcode_free(*code);
+}
+
+static bool is_dark(const QRcode *code, int x, int y) {
+        if (x < 0 || y < 0 || x >= code->width || y >= code->width)
+                return false;
+        return code->data[y * code->width + x] & 1;
+}
+
+bool qr_print(const Context *c, const char *url) {
+        _cleanup_(free_code) QRcode *code = NULL;
+        struct winsize size;
+        int side;
+
+        if (!c->human || !c->is_styled || !terminal_is_utf8() || ioctl(fileno(c->human), TIOCGWINSZ, &size) < 0)
+                return false;
+        code = QRcode_encodeString8bit(url, 0, QR_ECLEVEL_L);
+        if (!code)
+                return false;
+        side = code->width + 2 * QUIET;
+        if (side > size.ws_col || (side + 1) / 2 + 2 > size.ws_row)
+                return false;
+        for (int y = -QUIET; y < code->width + QUIET; y += 2) {
+                (void)fputs("\033[30;107m", c->human);
+                for (int x = -QUIET; x < code->width + QUIET; x++) {
+                        bool upper = is_dark(code, x, y), lower = is_dark(code, x, y + 1);
+
+                        (void)fputs(upper ? (lower ? "█" : "▀") : (lower ? "▄" : " "), c->human);
+                }
+                (void)fputs("\033[0m\n", c->human);
+        }
+        return true;
+}

@@ -24,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from scene import MachineError, Scene, TREE      # noqa: E402
 
 PEOPLE = {"alice": "alice@notion.test", "bob": "bob@notion.test"}
+# What the emulator's scripted agent understands; it really makes this call, to the session's MCP server.
 CALL = "call notion notion-get-self {}"
 
 
@@ -75,14 +76,16 @@ def connect(story, scene, user, account):
     story.step(f"{user} connects Notion, as {account}")
     before = set(scene.platform_vaults())
     story.command(user, "vaultctl connect notion --no-browser --json")
-    flow = scene.vaultctl(user, "connect notion --no-browser")
-    story.tell(f"The link of our own page: {flow['link']}")
-    page = scene.browse(user, flow["link"], account)
-    story.tell(f"{user}'s browser opens it, goes on to the provider, signs in and consents. The last page says:")
-    story.tell("  " + " ".join(page["text"].split()))
-    code = page["ids"]["claim-code"]
-    story.command(user, "vaultctl claim CODE")
-    story.tell(json.dumps(scene.vaultctl(user, "claim " + shlex.quote(code))))
+    with scene.converse(user, "vaultctl --json connect notion --no-browser") as terminal:
+        link = terminal.hear()["link"]
+        story.tell(f"vaultctl prints the link of our own page, {link}, and waits.")
+        page = scene.browse(user, link, account)
+        story.tell(f"{user}'s browser opens it, goes on to the provider, signs in and consents. The last page says:")
+        story.tell("   " + " ".join(page["text"].split()))
+        story.tell(f"vaultctl: {json.dumps(terminal.hear())}")
+        story.tell(f"{user} types the code of that page into the waiting vaultctl.")
+        terminal.say(page["ids"]["claim-code"])
+        story.tell(f"vaultctl: {json.dumps(terminal.hear())}")
     appeared = set(scene.platform_vaults()) - before
     if len(appeared) != 1:
         raise WrongVault(f"while {user} connected, {len(appeared)} vaults appeared at the platform, not one")
@@ -94,14 +97,10 @@ def connect(story, scene, user, account):
 def start_session(story, scene, user, own_vault, account):
     story.step(f"{user} starts an agent session and has it ask Notion who it is")
     n_calls_before = len(scene.mcp_calls())
-    story.command(user, "vaultctl session start --yes --json")
-    session = scene.vaultctl(user, "session start --yes")
-    session = session.get("session", session)
-    shown = scene.vaultctl(user, "session show " + shlex.quote(session["id"]))
-    shown = shown.get("session", shown)
-    # The turn is asked for at the platform, where a session is talked to.
-    scene.tell_platform(f"/v1/sessions/{session['id']}/events", {"events": [
-        {"type": "user.message", "content": [{"type": "text", "text": CALL}]}]})
+    start = "session start --yes --message " + shlex.quote(CALL)
+    story.command(user, f"vaultctl {start} --json")
+    session = scene.vaultctl(user, start)["session"]
+    shown = scene.vaultctl(user, "session show " + shlex.quote(session["id"]))["session"]
     deadline = time.monotonic() + 30
     while len(scene.mcp_calls()) == n_calls_before and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -17,8 +17,10 @@ itself is no evidence. Keys stay in files inside the machine, out of argv on bot
 import json
 import pathlib
 import secrets
+import select
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from machine import Machine, MachineError       # noqa: E402 (the folder is not a package)
@@ -36,6 +38,47 @@ def build_stage(directory):
     """Stage a release build of this tree below directory, as install.sh does for itself."""
     subprocess.run([str(TREE / "install.sh"), "--destdir", str(directory)], check=True, stdin=subprocess.DEVNULL)
     return directory
+
+
+class Conversation:
+    """A program that answers in lines of JSON while it runs, e.g. `vaultctl --json connect`.
+
+    Leaving the `with` block closes its input and requires exit code 0; on an exception it is ended.
+    """
+
+    def __init__(self, command):
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+                                         text=True, bufsize=1)
+
+    def hear(self, timeout=30):
+        """The next line, parsed. The program flushes line by line, so a readable pipe has a whole one."""
+        if not select.select([self._process.stdout], [], [], timeout)[0]:
+            raise MachineError(f"no answer in {timeout} s; " + self._said_wrong())
+        line = self._process.stdout.readline()
+        if not line:
+            raise MachineError("it ended instead of answering; " + self._said_wrong())
+        return json.loads(line)
+
+    def say(self, line):
+        self._process.stdin.write(line + "\n")
+
+    def _said_wrong(self):
+        self._errors.seek(0)
+        return "its errors: " + (self._errors.read()[-2000:] or "none")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self._process.terminate()
+        self._process.stdin.close()
+        code = self._process.wait(timeout=30)
+        if kind is None and code != 0:
+            raise MachineError(f"it ended with exit code {code}; " + self._said_wrong())
+        self._process.stdout.close()
+        self._errors.close()
 
 
 class Scene(Machine):
@@ -108,11 +151,18 @@ class Scene(Machine):
         command = f"{FIXTURES}/browser/browser --ca {TLS}/ca.pem --login '{account}' '{url}'"
         return json.loads(self.as_user(user, command).stdout)
 
+    def converse(self, user, command):
+        """An SSH login of user that runs a shell command line and is talked to line by line."""
+        return Conversation(self.command(self.ssh_command(user, command)))
+
     def connect(self, user, account=None):
-        """The whole of `vaultctl connect notion` for user: link, browser, claim. Returns claim's answer."""
-        link = self.vaultctl(user, "connect notion --no-browser")["link"]
-        page = self.browse(user, link, account or self.accounts[user])
-        return self.vaultctl(user, "claim " + page["ids"]["claim-code"])
+        """The whole of `vaultctl connect notion` for user: link, browser, code. Returns its last line."""
+        with self.converse(user, "vaultctl --json connect notion --no-browser") as terminal:
+            link = terminal.hear()["link"]
+            page = self.browse(user, link, account or self.accounts[user])
+            terminal.hear()
+            terminal.say(page["ids"]["claim-code"])
+            return terminal.hear()
 
     # What the other side saw
 

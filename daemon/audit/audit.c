@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The audit trail's journal lines. Each kind has a message id, so that `journalctl MESSAGE_ID=…` finds it whatever
+ * the wording, and fields VAULTD_*, so that scripts need not read the message. Foreign texts are made printable here
+ * once more: the journal is read on terminals (T28).
+ *
+ * Who may call: oauth, platform and api, after the event is durable or refused. */
+
+#include <stdio.h>
+
+#include "audit/audit.h"
+#include "util/encode.h"
+#include "util/log.h"
+
+typedef struct AuditName {
+        const char *id; /* sd-journal message id, made once with systemd-id128 new */
+        const char *text;
+} AuditName;
+
+static const AuditName audit_names[] = {
+        [AUDIT_VAULT_CREATED] = { "6e3af79ab8884d25b4919878f57dc0ec", "vault made" },
+        [AUDIT_LOGIN_OPENED] = { "5380b9df609b402287a49cad55ffc478", "login registered" },
+        [AUDIT_LOGIN_CLOSED] = { "87d377599f0e45f29c2a40508b5619e4", "login ended" },
+        [AUDIT_CONNECT_BEGUN] = { "c3a494fafe4d4af18d1d77d7df910220", "connecting begun" },
+        [AUDIT_CONNECT_REFUSED] = { "d262dcf046134772a633bb319d5b88df", "connecting refused" },
+        [AUDIT_GRANT_QUARANTINED] = { "6e95e86a99174a2c8fbeedda298d9b9b", "grant quarantined" },
+        [AUDIT_GRANT_CLAIMED] = { "174096637f534d4280e5853a92c497d9", "grant claimed" },
+        [AUDIT_GRANT_REVOKED] = { "730b6b2736c54e048aa306ddd704962d", "grant revoked" },
+        [AUDIT_CLAIM_REJECTED] = { "ef963804e1a043a6b63388184b0f1b93", "claim rejected" },
+        [AUDIT_DISCONNECTED] = { "3d9ef84d099d43f8ae07c2398fa473ca", "service disconnected" },
+        [AUDIT_PLATFORM_VAULT] = { "a3acad5b5dbb4622b4b63b4456dab74b", "platform vault bound" },
+        [AUDIT_CREDENTIAL_PUSHED] = { "4d2561e89e0440699d6cd1c14e88222d", "credential given to the platform" },
+        [AUDIT_SESSION_STARTED] = { "0f4fc510b6b34524a80b1fac4a18de89", "agent session started" },
+        [AUDIT_SESSION_REFUSED] = { "3c8d151efea244e4b7146ee514ea84df", "agent session refused" },
+};
+
+#define AUDIT_TEXT_MAX 256U
+
+void audit_record(const AuditEvent *e) {
+        const AuditName *name = &audit_names[e->kind];
+        _cleanup_(freep) char *account = printable(e->account ?: "", AUDIT_TEXT_MAX);
+        _cleanup_(freep) char *reason = printable(e->reason ?: "", AUDIT_TEXT_MAX);
+        char uid[16], pid[16];
+
+        (void)snprintf(uid, sizeof(uid), "%u", (unsigned)e->uid);
+        (void)snprintf(pid, sizeof(pid), "%d", (int)e->pid);
+        const LogField fields[] = {
+                { "MESSAGE_ID", name->id },
+                { "VAULTD_UID", uid },
+                { "VAULTD_USER", e->user },
+                { "VAULTD_VERDICT", e->verdict },
+                { "VAULTD_REASON", isempty(reason) ? NULL : reason },
+                { "VAULTD_SERVICE", e->service },
+                { "VAULTD_ACCOUNT", isempty(account) ? NULL : account },
+                { "VAULTD_SESSION", e->session },
+                { "VAULTD_OBJECT", e->object },
+                { "VAULTD_PID", e->pid > 0 ? pid : NULL },
+        };
+        log_full(streq(e->verdict, "done") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %u%s%s%s%s", name->text,
+                        e->user ?: "unknown user", e->service ? ", " : "", e->service ?: "", (unsigned)e->uid,
+                        isempty(account) ? "" : ", account ", account ?: "", isempty(reason) ? "" : ": ", reason ?: "");
+}

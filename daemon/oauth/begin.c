@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The first half of a flow: discovery, registration, the record, the link, our page, the way to the provider.
+ *
+ * Nothing is kept of a beginning that failed; the record is durable before anybody is given a link. The link's ticket
+ * and the state parameter are 128 and 256 random bits of which only digests are stored in clear. */
+
+#include <assert.h>
+
+#include "oauth/oauth-internal.h"
+#include "util/clock.h"
+#include "util/encode.h"
+
+static char *random_base64url(size_t n) {
+        uint8_t bytes[32];
+
+        assert(n <= sizeof(bytes));
+        random_bytes(bytes, n);
+        char *text = base64url_encode(bytes, n);
+        erase(bytes, sizeof(bytes));
+        return text;
+}
+
+/* A new secret text and its SHA-256. */
+static int new_handle(size_t n, Secret **ret, char **ret_text, uint8_t ret_digest[static 32]) {
+        _cleanup_(freep) char *text = random_base64url(n);
+        int r = 0;
+
+        if (!text)
+                return -ENOMEM;
+        sha256(text, strlen(text), ret_digest);
+        if (ret)
+                r = secret_new_text(text, ret);
+        if (r >= 0 && ret_text)
+                *ret_text = TAKE_PTR(text);
+        return r;
+}
+
+static int redirect_uri(Oauth *o, const ServiceProfile *p, const char *issuer, char **ret) {
+        _cleanup_(freep) char *digest = issuer_digest(issuer);
+        int n;
+
+        if (!digest)
+                return -ENOMEM;
+        if (o->config->external_url)
+                n = asprintf(ret, "%s/callback/%s", o->config->external_url, digest);
+        else
+                n = asprintf(ret, "http://%s:%u/callback/%s", p->redirect_host ?: "127.0.0.1", o->config->loopback_port, digest);
+        if (n < 0) {
+                *ret = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+int oauth_page_link(Oauth *o, const char *ticket, char **ret) {
+        int n;
+
+        if (o->config->external_url)
+                n = asprintf(ret, "%s/connect/%s", o->config->external_url, ticket);
+        else
+                n = asprintf(ret, "http://127.0.0.1:%u/connect/%s", o->config->loopback_port, ticket);
+        if (n < 0) {
+                *ret = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+static int flow_new(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
+                bool is_replacing_account, Discovery *d, Flow **ret, char **ret_ticket) {
+        _cleanup_(flow_freep) Flow *f = calloc(1, sizeof(Flow));
+        uint8_t id[16];
+        int r;
+
+        if (!f)
+                return -ENOMEM;
+        random_bytes(id, sizeof(id));
+        _cleanup_(freep) char *hex = hex_encode(id, sizeof(id));
+        if (!hex || asprintf(&f->id, "f-%s", hex) < 0) {
+                f->id = NULL;
+                return -ENOMEM;
+        }
+        f->uid = vault->uid;
+        f->vault_id = strdup(vault->id);
+        f->user = strdup(user);
+        f->host = strdup(o->hostname);
+        f->service = strdup(p->name);
+        f->label = strdup(label);
+        f->upstream = strdup(p->url);
+        f->resource = strdup(d->resource);
+        f->scope = d->scope ? strdup(d->scope) : NULL;
+        if (!f->vault_id || !f->user || !f->host || !f->service || !f->label || !f->upstream || !f->resource || (d->scope && !f->scope))
+                return -ENOMEM;
+        f->way = way;
+        f->state = FLOW_PENDING;
+        f->is_replacing_account = is_replacing_account;
+        f->created_usec = now_realtime();
+        f->expires_usec = f->created_usec + o->config->flow_lifetime_usec;
+        f->authority = d->authority;
+        d->authority = (Authority){};
+        if ((r = new_handle(32, &f->state_text, NULL, f->state_digest)) < 0 ||
+            (r = new_handle(16, NULL, way == FLOW_WAY_PAGE ? ret_ticket : NULL, f->ticket_digest)) < 0)
+                return r;
+        _cleanup_(freep) char *verifier = random_base64url(32); /* 43 characters, RFC 7636 section 4.1 */
+        if (!verifier)
+                return -ENOMEM;
+        r = secret_new_text(verifier, &f->code_verifier);
+        explicit_bzero(verifier, strlen(verifier));
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(f);
+        return 0;
+}
+
+/* Room for one more: the caller's unfinished flow for the same thing makes way, and there is an upper number. */
+static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *label, Failure *failure) {
+        Flow **list = NULL;
+        size_t n = 0, n_left = 0;
+        Failure replaced = {};
+        int r;
+
+        r = flow_record_list(o->store, o->keyring, uid, &list, &n);
+        if (r < 0)
+                return r;
+        (void)failure_set(&replaced, FAILURE_FLOW, NULL, "a newer vaultctl connect took the place of this one");
+        for (size_t i = 0; i < n; i++)
+                if (list[i]->state != FLOW_REVOKING && streq(list[i]->service, service) && streq(list[i]->label, label))
+                        (void)flow_end(o, TAKE_PTR(list[i]), &replaced);
+                else
+                        n_left++;
+        failure_done(&replaced);
+        for (size_t i = 0; i < n; i++)
+                (void)flow_free(list[i]);
+        free(list);
+        if (n_left >= o->config->flows_per_uid)
+                return failure_set(failure, FAILURE_LIMIT, "Run: vaultctl status", "you have %zu unfinished connections; finish some or wait until they expire", n_left);
+        return 0;
+}
+
+int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
+                bool is_replacing_account, Flow **ret_flow, char **ret_ticket, Failure *failure) {
+        _cleanup_(secret_freep) Secret *client_secret = NULL;
+        _cleanup_(freep) char *redirect = NULL, *ticket = NULL;
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        Discovery d = {};
+        int r;
+
+        r = flow_make_room(o, vault->uid, p->name, label, failure);
+        if (r == 0)
+                r = discovery_run(o, p, &d, failure);
+        if (r == 0)
+                r = redirect_uri(o, p, d.authority.issuer, &redirect);
+        if (r == 0)
+                r = client_ensure(o, p, &d, redirect, &client_secret, failure);
+        if (r == 0)
+                r = flow_new(o, vault, user, p, label, way, is_replacing_account, &d, &flow, &ticket);
+        discovery_done(&d);
+        if (r != 0)
+                return r;
+        flow->redirect_uri = TAKE_PTR(redirect);
+        flow->client_secret = TAKE_PTR(client_secret);
+        r = flow_advance(o, vault, &flow, failure);
+        if (r != 0)
+                return r;
+        *ret_flow = TAKE_PTR(flow);
+        *ret_ticket = TAKE_PTR(ticket);
+        return 0;
+}
+
+int oauth_authorization_url(const Flow *f, char **ret) {
+        const char *endpoint = f->authority.authorization_endpoint, *verifier = secret_text(f->code_verifier);
+        Buffer query = {}, url = {};
+        uint8_t digest[32];
+        int r;
+
+        sha256(verifier, strlen(verifier), digest);
+        _cleanup_(freep) char *challenge = base64url_encode(digest, sizeof(digest));
+        if (!challenge)
+                return -ENOMEM;
+        if ((r = form_add(&query, "response_type", "code")) >= 0 && (r = form_add(&query, "client_id", f->authority.client_id)) >= 0 &&
+            (r = form_add(&query, "redirect_uri", f->redirect_uri)) >= 0 && (r = form_add(&query, "scope", f->scope)) >= 0 &&
+            (r = form_add(&query, "state", secret_text(f->state_text))) >= 0 && (r = form_add(&query, "code_challenge", challenge)) >= 0 &&
+            (r = form_add(&query, "code_challenge_method", "S256")) >= 0 && (r = form_add(&query, "resource", f->resource)) >= 0 &&
+            f->scope && strstr(f->scope, "offline_access"))
+                r = form_add(&query, "prompt", "consent"); /* OpenID Connect Core section 11 */
+        if (r >= 0)
+                r = buffer_printf(&url, "%s%c%s", endpoint, strchr(endpoint, '?') ? '&' : '?', (char *)query.bytes);
+        buffer_done(&query);
+        if (r < 0) {
+                buffer_done(&url);
+                return r;
+        }
+        *ret = (char *)url.bytes;
+        return 0;
+}
+
+int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        uint8_t digest[32];
+        int r;
+
+        sha256(ticket, strlen(ticket), digest);
+        r = flow_record_find_ticket(o->store, o->keyring, digest, &flow);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        if (!flow || flow->way != FLOW_WAY_PAGE || flow_is_expired(flow))
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl connect", "this link is not valid, or no longer");
+        if (flow->state != FLOW_PENDING)
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect", "this link was used already");
+        *ret = TAKE_PTR(flow);
+        return 0;
+}
+
+int oauth_continue(Oauth *o, const char *ticket, char **ret_location, Failure *failure) {
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        int r;
+
+        r = oauth_page(o, ticket, &flow, failure);
+        if (r != 0)
+                return r;
+        r = vault_record_read(o->store, o->keyring, flow->uid, &vault);
+        if (r < 0)
+                return r;
+        flow->state = FLOW_CONTINUED;
+        r = flow_advance(o, vault, &flow, failure);
+        if (r != 0)
+                return r;
+        return oauth_authorization_url(flow, ret_location);
+}

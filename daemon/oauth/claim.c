@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* From a parked grant to a credential: only the uid that began can do it, over its own socket, with the code that the
+ * page showed after consent (O4, T14). Only the code's keyed digest is stored; three wrong tries revoke the grant. */
+
+#include <ctype.h>
+
+#include "oauth/oauth-internal.h"
+#include "util/clock.h"
+#include "util/encode.h"
+
+/* Upper case, without separators, and Crockford's readings of look-alikes. */
+static int claim_code_normalise(const char *code, char ret[static 16]) {
+        size_t n = 0;
+
+        for (; *code; code++) {
+                char c = (char)toupper((unsigned char)*code);
+
+                if (c == '-' || c == ' ')
+                        continue;
+                if (n >= 15)
+                        return -EINVAL;
+                ret[n++] = c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
+        }
+        ret[n] = 0;
+        return 0;
+}
+
+static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = taken;
+        unsigned left = flow->tries_left > 0 ? flow->tries_left - 1 : 0;
+        int r;
+
+        if (left == 0) {
+                r = failure_set(failure, FAILURE_CLAIM, NULL, "that was the third wrong code: the grant is revoked, nothing was stored");
+                if (r == FAILED)
+                        (void)flow_end(o, TAKE_PTR(flow), failure);
+        } else {
+                flow->tries_left = left;
+                r = flow_advance(o, vault, &flow, failure);
+                if (r == 0)
+                        r = failure_set(failure, FAILURE_CLAIM, NULL, "that is not the code the page showed; %u %s left", left, left == 1 ? "try" : "tries");
+        }
+        if (r == FAILED && failure->kind == FAILURE_CLAIM)
+                failure->tries_left = left;
+        return r;
+}
+
+/* The caller's parked grant that is meant: the named one, or with a code the one it opens, or the only one. */
+static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const uint8_t mac[static 32], Flow **ret, Failure *failure) {
+        Flow **list = NULL;
+        size_t n = 0, n_parked = 0;
+        int r;
+
+        r = flow_record_list(o->store, o->keyring, uid, &list, &n);
+        if (r < 0)
+                return r;
+        *ret = NULL;
+        size_t chosen = n;
+        for (size_t i = 0; i < n; i++) {
+                Flow *f = list[i];
+
+                if (f->uid != uid || f->state != FLOW_QUARANTINED || flow_is_expired(f) || (flow_id && !streq(f->id, flow_id)))
+                        continue;
+                n_parked++;
+                if (chosen == n || bytes_equal_constant_time(f->claim_mac, mac, 32))
+                        chosen = i;
+        }
+        if (chosen < n)
+                *ret = TAKE_PTR(list[chosen]);
+        for (size_t i = 0; i < n; i++)
+                (void)flow_free(list[i]);
+        free(list);
+        if (n_parked == 0)
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status", "there is no such unfinished connection");
+        return 0;
+}
+
+/* A page's grant opens by its code; a pasted one, whose answer came over the caller's own socket, by a yes to its account. */
+static bool claim_is_proved(const Flow *f, bool has_code, const uint8_t mac[static 32], const char *account_id) {
+        if (f->way == FLOW_WAY_PAGE)
+                return has_code && bytes_equal_constant_time(f->claim_mac, mac, 32);
+        return account_id && streq(account_id, f->account_id);
+}
+
+static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
+        _cleanup_(credential_freep) Credential *c = calloc(1, sizeof(Credential));
+        uint8_t id[16];
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        random_bytes(id, sizeof(id));
+        _cleanup_(freep) char *hex = hex_encode(id, sizeof(id));
+        if (!hex || asprintf(&c->id, "c-%s", hex) < 0) {
+                c->id = NULL;
+                return -ENOMEM;
+        }
+        c->uid = f->uid;
+        c->service = strdup(f->service);
+        c->label = strdup(f->label);
+        c->upstream = strdup(f->upstream);
+        c->resource = strdup(f->resource);
+        c->scope = f->scope ? strdup(f->scope) : NULL;
+        c->account_id = strdup(f->account_id);
+        c->account_name = strdup(f->account_name);
+        if (!c->service || !c->label || !c->upstream || !c->resource || !c->account_id || !c->account_name || (f->scope && !c->scope))
+                return -ENOMEM;
+        r = authority_copy(&f->authority, &c->authority);
+        if (r < 0)
+                return r;
+        c->created_usec = now_realtime();
+        c->expires_usec = f->token_expires_usec;
+        c->custody = (int)custody;
+        c->state = CREDENTIAL_ACTIVE;
+        c->access_token = TAKE_PTR(f->access_token);
+        c->refresh_token = TAKE_PTR(f->refresh_token);
+        c->client_secret = TAKE_PTR(f->client_secret);
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+static int pin_from_flow(Oauth *o, const Flow *f, StoreBatch *batch) {
+        _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
+        int r;
+
+        r = pinned_account_record_read(o->store, f->uid, f->service, f->label, &pin);
+        if (r == -ENOENT) {
+                pin = calloc(1, sizeof(PinnedAccount));
+                if (!pin)
+                        return -ENOMEM;
+                pin->uid = f->uid;
+                pin->service = strdup(f->service);
+                pin->label = strdup(f->label);
+        } else if (r < 0)
+                return r;
+        free(pin->account_id);
+        free(pin->account_name);
+        pin->account_id = strdup(f->account_id);
+        pin->account_name = strdup(f->account_name);
+        if (!pin->service || !pin->label || !pin->account_id || !pin->account_name)
+                return -ENOMEM;
+        return pinned_account_record_put(batch, pin);
+}
+
+/* The credential, the pin and the flow's end are one commit. A former credential of the place makes way; what the platform holds of it is kept in view. */
+static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, Credential **ret, Failure *failure) {
+        _cleanup_(credential_freep) Credential *former = NULL, *fresh = NULL;
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        int r;
+
+        r = credential_record_read(o->store, vault, f->service, f->label, &former);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        r = credential_from_flow(f, custody, &fresh);
+        if (r < 0)
+                return r;
+        if (former) {
+                fresh->stored = former->stored;
+                former->stored = (Buffer){};
+                fresh->platform_credential_id = TAKE_PTR(former->platform_credential_id);
+        }
+        if ((r = store_batch_new(&batch)) < 0 || (r = credential_record_put(batch, vault, fresh)) < 0 ||
+            (r = pin_from_flow(o, f, batch)) < 0 || (r = flow_record_delete(batch, f)) < 0)
+                return r;
+        r = store_commit(o->store, TAKE_PTR(batch));
+        if (r < 0)
+                return r;
+        if (r == STORE_CONFLICT)
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was finished or given up meanwhile");
+
+        if (former && !streq(former->account_id, fresh->account_id)) {
+                /* Another account takes the place: the former grant is of no use to anybody. With the same account it is left alone,
+                 * since some services revoke the new grant along with the old. */
+                Failure ignored = {};
+
+                (void)oauth_revoke_credential(o, former, &ignored);
+                failure_done(&ignored);
+        }
+        return credential_record_read(o->store, vault, f->service, f->label, ret);
+}
+
+int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, Custody custody,
+                Credential **ret, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        uint8_t mac[32] = {};
+        char text[16] = "";
+        int r;
+
+        if (code && claim_code_normalise(code, text) < 0)
+                text[0] = 0; /* too long to be a code: a wrong one */
+        r = keyring_mac(o->keyring, "claim", text, strlen(text), mac);
+        explicit_bzero(text, sizeof(text));
+        if (r < 0)
+                return r;
+        r = claim_find(o, vault->uid, flow_id, mac, &flow, failure);
+        if (r != 0)
+                return r;
+        if (!claim_is_proved(flow, code != NULL, mac, account_id))
+                return claim_rejected(o, vault, TAKE_PTR(flow), failure);
+        return claim_commit(o, vault, flow, custody, ret, failure);
+}
+
+int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        Failure why = {};
+        int r;
+
+        r = flow_find_own(o, uid, flow_id, &flow, failure);
+        if (r != 0)
+                return r;
+        (void)failure_set(&why, FAILURE_FLOW, NULL, "the connection was given up");
+        r = flow_end(o, TAKE_PTR(flow), &why);
+        failure_done(&why);
+        return r == -EAGAIN ? 0 : r;
+}

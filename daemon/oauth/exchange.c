@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One HTTP exchange with a service or its authorization server. Whatever comes back is untrusted: it passes the
+ * strict scan, and text from it is made printable before it may enter a message. */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "oauth/oauth-internal.h"
+#include "util/encode.h"
+
+int exchange_failure(const Exchange *x, Failure *failure, const char *format, ...) {
+        _cleanup_(freep) char *text = NULL;
+        va_list args;
+        int n, r;
+
+        va_start(args, format);
+        n = vasprintf(&text, format, args);
+        va_end(args);
+        if (n < 0) {
+                text = NULL;
+                return -ENOMEM;
+        }
+        r = failure_set(failure, FAILURE_UPSTREAM, NULL, "%s: %s (%s, %s)", x->title, text, x->what, x->request.url);
+        if (r == FAILED)
+                failure->title = strdup(x->title);
+        return r;
+}
+
+int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object **ret_object, HttpResponse *ret_response, Failure *failure) {
+        HttpResponse response = {};
+        json_object *object = NULL;
+        int r;
+
+        r = http_perform(o->http, &x->request, &response, NULL);
+        if (r == -ENOMEM || r == -ECANCELED)
+                return r;
+        if (r < 0)
+                return exchange_failure(x, failure, "%s", http_error_text(r));
+
+        r = json_parse((const char *)response.body.bytes ?: "", response.body.size, &json_limits_wire, &object);
+        if (r < 0) {
+                http_response_done(&response);
+                return r;
+        }
+        if (r > 0 || !json_object_is_type(object, json_type_object))
+                json_scrub(&object);
+
+        *ret_status = response.status;
+        *ret_object = object;
+        if (ret_response)
+                *ret_response = response;
+        else
+                http_response_done(&response);
+        return 0;
+}
+
+void json_scrub(json_object **object) {
+        if (!*object)
+                return;
+        switch (json_object_get_type(*object)) {
+        case json_type_object: {
+                json_object_object_foreach(*object, name, value) {
+                        (void)name;
+                        json_object *member = value ? json_object_get(value) : NULL;
+                        json_scrub(&member);
+                }
+                break;
+        }
+        case json_type_array:
+                for (size_t i = 0; i < json_object_array_length(*object); i++) {
+                        json_object *value = json_object_array_get_idx(*object, i);
+                        json_object *element = value ? json_object_get(value) : NULL;
+                        json_scrub(&element);
+                }
+                break;
+        case json_type_string:
+                /* json-c has no way to ask for this; the text is its own buffer of exactly this length. */
+                explicit_bzero((char *)(uintptr_t)json_object_get_string(*object), (size_t)json_object_get_string_len(*object));
+                break;
+        default:
+                break;
+        }
+        json_object_put(*object);
+        *object = NULL;
+}
+
+int form_add(Buffer *form, const char *name, const char *value) {
+        _cleanup_(freep) char *encoded = NULL;
+        int r;
+
+        if (!value)
+                return 0;
+        encoded = percent_encode(value);
+        if (!encoded)
+                return -ENOMEM;
+        r = buffer_printf(form, "%s%s=", form->size > 0 ? "&" : "", name);
+        if (r >= 0)
+                r = buffer_append_text(form, encoded);
+        explicit_bzero(encoded, strlen(encoded));
+        return r;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The flow as a record: its states, the way from one to the next, its end.
+ *
+ *   pending → continued → exchanging → quarantined → (claimed: erased, a credential stands) or revoking → erased
+ *
+ * Each step is durable before it is acted on. A step is a commit that expects the record as it was read, so of two
+ * callbacks with the same state one wins and the other is told so. What a crash leaves is decided by the state alone
+ * (sweep.c). */
+
+#include "oauth/oauth-internal.h"
+#include "util/clock.h"
+#include "util/encode.h"
+
+#define CLAIM_CODE_SIZE 8U /* characters of base32: 40 bits (O4) */
+#define CLAIM_TRIES     3U
+
+bool flow_is_expired(const Flow *f) {
+        return f->expires_usec <= now_realtime();
+}
+
+const char *flow_title(Oauth *o, const Flow *f) {
+        const ServiceProfile *p = config_find_service(o->config, f->service);
+
+        return p ? p->title : f->service;
+}
+
+/* A distinct callback path per issuer is the second defence against mixed-up servers (RFC 9700 section 4.4). */
+char *issuer_digest(const char *issuer) {
+        uint8_t digest[32];
+
+        sha256(issuer, strlen(issuer), digest);
+        return hex_encode(digest, 8);
+}
+
+int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        Flow *fresh = NULL;
+        int r;
+
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = flow_record_put(batch, vault, *flow);
+        if (r >= 0)
+                r = store_commit(o->store, TAKE_PTR(batch));
+        if (r < 0)
+                return r;
+        if (r == STORE_CONFLICT)
+                return failure_set(failure, FAILURE_FLOW, NULL, "this connection was already continued elsewhere");
+        r = flow_record_read(o->store, o->keyring, (*flow)->state_digest, &fresh);
+        if (r < 0)
+                return r;
+        (void)flow_free(*flow);
+        *flow = fresh;
+        return 0;
+}
+
+int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure) {
+        Flow **list = NULL;
+        size_t n = 0;
+        int r;
+
+        r = flow_record_list(o->store, o->keyring, uid, &list, &n);
+        if (r < 0)
+                return r;
+        *ret = NULL;
+        for (size_t i = 0; i < n && !*ret; i++)
+                if (list[i]->uid == uid && streq(list[i]->id, flow_id) && list[i]->state != FLOW_REVOKING)
+                        *ret = TAKE_PTR(list[i]);
+        for (size_t i = 0; i < n; i++)
+                (void)flow_free(list[i]);
+        free(list);
+        if (!*ret)
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status", "there is no such unfinished connection");
+        return 0;
+}
+
+/* Parked tokens are revoked upstream before they are erased; what cannot be revoked now is tried again by the sweeper until the record's time is up. */
+static int flow_revoke(Oauth *o, Flow **flow, Failure *failure) {
+        Failure ignored = {};
+        int r;
+
+        if (!(*flow)->access_token && !(*flow)->refresh_token)
+                return 0;
+        if ((*flow)->state != FLOW_REVOKING) {
+                _cleanup_(vault_freep) Vault *vault = NULL;
+
+                r = vault_record_read(o->store, o->keyring, (*flow)->uid, &vault);
+                if (r < 0)
+                        return r;
+                (*flow)->state = FLOW_REVOKING;
+                (*flow)->expires_usec = now_realtime() + UINT64_C(3600) * USEC_PER_SEC;
+                r = flow_advance(o, vault, flow, failure);
+                if (r != 0)
+                        return r;
+        }
+        r = token_revoke(o, flow_title(o, *flow), &(*flow)->authority, (*flow)->client_secret, (*flow)->access_token, (*flow)->refresh_token, &ignored);
+        if (r == FAILED && (*flow)->authority.revocation_endpoint && !flow_is_expired(*flow)) {
+                failure_done(&ignored);
+                return -EAGAIN;
+        }
+        failure_done(&ignored);
+        return r < 0 ? r : 0;
+}
+
+int flow_end(Oauth *o, Flow *flow, const Failure *why) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        Flow *own = flow;
+        Failure failure = {};
+        int r;
+
+        watch_notify(o, flow->id, why);
+        r = flow_revoke(o, &own, &failure);
+        failure_done(&failure);
+        if (r == 0)
+                r = store_batch_new(&batch);
+        if (r >= 0 && batch)
+                r = flow_record_delete(batch, own);
+        if (r >= 0 && batch)
+                r = store_commit(o->store, TAKE_PTR(batch));
+        (void)flow_free(own);
+        return r;
+}
+
+int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tokens, char **ret_claim_code, Failure *failure) {
+        _cleanup_(freep) char *shown = NULL;
+        char code[CLAIM_CODE_SIZE + 1];
+        int r;
+
+        base32_random(code, CLAIM_CODE_SIZE);
+        r = keyring_mac(o->keyring, "claim", code, CLAIM_CODE_SIZE, (*flow)->claim_mac);
+        if (r < 0)
+                return r;
+        if (asprintf(&shown, "%.4s-%.4s", code, code + 4) < 0)
+                return -ENOMEM;
+        explicit_bzero(code, sizeof(code));
+
+        (*flow)->state = FLOW_QUARANTINED;
+        (*flow)->tries_left = CLAIM_TRIES;
+        (*flow)->token_expires_usec = tokens->expires_usec;
+        (*flow)->expires_usec = now_realtime() + o->config->flow_lifetime_usec;
+        (*flow)->access_token = TAKE_PTR(tokens->access_token);
+        (*flow)->refresh_token = TAKE_PTR(tokens->refresh_token);
+        if (tokens->scope) {
+                free((*flow)->scope);
+                (*flow)->scope = TAKE_PTR(tokens->scope);
+        }
+        r = flow_advance(o, vault, flow, failure);
+        if (r != 0)
+                return r;
+        watch_notify(o, (*flow)->id, NULL);
+        *ret_claim_code = TAKE_PTR(shown);
+        return 0;
+}

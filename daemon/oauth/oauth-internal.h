@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "json/object.h"
+#include "oauth/oauth.h"
+
+/* Shared by the files of oauth/ only. */
+
+typedef struct FlowWatch FlowWatch;
+
+struct Oauth {
+        sd_event *event;
+        Http *http;
+        Store *store;
+        Keyring *keyring;
+        const Config *config;
+        char *hostname;
+        FlowWatch *watches;
+        Fiber *sweeper;
+};
+
+/* exchange.c: one HTTP exchange with an upstream, its answer a JSON object. who is the service's title, what the step ("its metadata"). */
+typedef struct Exchange {
+        const char *title;
+        const char *what;
+        HttpRequest request;
+} Exchange;
+/* 0 with *ret_status, and *ret_object when the body is a JSON object (NULL otherwise). FAILED: no answer at all. */
+int exchange_json(Oauth *o, const Exchange *exchange, unsigned *ret_status, json_object **ret_object, HttpResponse *ret_response, Failure *failure);
+/* Sets an UPSTREAM failure about this exchange. */
+int exchange_failure(const Exchange *exchange, Failure *failure, const char *format, ...) _printf_(3, 4);
+/* Overwrites all strings in the object, then releases it: for answers that carried tokens. */
+void json_scrub(json_object **object);
+/* Appends "&name=value", both form-encoded; nothing for a NULL value. */
+int form_add(Buffer *form, const char *name, const char *value);
+
+/* discovery.c */
+typedef struct Discovery {
+        char *resource;
+        char *scope; /* space separated; NULL: ask for none */
+        Authority authority; /* client fields empty */
+        char *registration_endpoint;
+        bool auth_none, auth_basic, auth_post; /* token_endpoint_auth_methods_supported */
+} Discovery;
+int discovery_run(Oauth *o, const ServiceProfile *profile, Discovery *ret, Failure *failure);
+void discovery_done(Discovery *d);
+
+/* metadata.c: pure readers of the two documents. FAILED with *ret_reason (static). */
+int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource, char **ret_issuer, char **ret_scope, const char **ret_reason);
+int metadata_read_authority(json_object *document, const char *issuer, Discovery *discovery, bool *ret_offline_access, const char **ret_reason);
+/* Candidate addresses of an issuer's metadata, in the order to try; NULL-ended, malloc()ed. */
+int metadata_authority_urls(const char *issuer, char ***ret);
+/* Candidate addresses of a server's resource metadata without a hint. */
+int metadata_resource_urls(const char *server_url, char ***ret);
+void strv_free(char **list);
+static inline void strv_freep(char ***list) {
+        strv_free(*list);
+}
+
+/* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
+int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri, Secret **ret_secret, Failure *failure);
+
+/* token.c */
+typedef struct TokenAnswer {
+        Secret *access_token, *refresh_token;
+        uint64_t expires_usec; /* realtime; 0: not told */
+        char *scope;
+} TokenAnswer;
+int token_redeem(Oauth *o, const Flow *flow, const char *title, const char *code, TokenAnswer *ret, Failure *failure);
+void token_answer_done(TokenAnswer *t);
+int token_revoke(Oauth *o, const char *title, const Authority *authority, const Secret *client_secret, const Secret *access_token,
+                const Secret *refresh_token, Failure *failure);
+/* Reads a token endpoint's answer. Pure. FAILED with *ret_reason (malloc()ed, printable). */
+int token_answer_parse(json_object *object, uint64_t now_usec, TokenAnswer *ret, char **ret_reason);
+
+/* account.c: who the tokens belong to, asked of the service. */
+int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *access_token, char **ret_id, char **ret_name, Failure *failure);
+/* From an MCP answer body (JSON, or SSE when is_stream) the result of request id. Pure. */
+int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result);
+
+/* flow.c and watch.c */
+int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure);
+int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure);
+/* Ends a flow: revokes parked tokens upstream (first made durable as FLOW_REVOKING), erases it, tells who waits why. */
+int flow_end(Oauth *o, Flow *flow, const Failure *why);
+bool flow_is_expired(const Flow *flow);
+const char *flow_title(Oauth *o, const Flow *flow);
+char *issuer_digest(const char *issuer);
+/* Fills in the claim's secret and parks the grant. */
+int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tokens, char **ret_claim_code, Failure *failure);
+void watch_notify(Oauth *o, const char *flow_id, const Failure *why);
+int oauth_sweep(void *userdata);

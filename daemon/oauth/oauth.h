@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "http/http.h"
+#include "policy/config.h"
+#include "store/records.h"
+#include "util/failure.h"
+#include "util/fiber.h"
+
+/* Connecting services: the grant's life from the first link to its end. Requirements O1–O9. Everything here that waits must be called on a fiber.
+ * Results: 0, FAILED with the failure filled in, or -errno. */
+
+typedef struct Oauth Oauth;
+
+typedef struct OauthOptions {
+        sd_event *event;
+        Http *http;
+        Store *store;
+        Keyring *keyring;
+        const Config *config;
+        const char *hostname;
+} OauthOptions;
+
+/* Starts the sweeper, which ends what a crash left half-way and what nobody claimed in time. */
+int oauth_new(const OauthOptions *options, Oauth **ret);
+Oauth *oauth_free(Oauth *o);
+DEFINE_CLEANUP(Oauth *, oauth_free)
+
+/* Begins a flow, replacing the caller's unfinished one for the same service and label. The flow is durable when this returns. *ret_ticket: what our page's link
+ * ends with (way page) or NULL. */
+int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *profile, const char *label, FlowWay way,
+                bool is_replacing_account, Flow **ret_flow, char **ret_ticket, Failure *failure);
+/* Where the browser is to go for this flow's consent. */
+int oauth_authorization_url(const Flow *flow, char **ret);
+/* The link to our own page. */
+int oauth_page_link(Oauth *o, const char *ticket, char **ret);
+
+/* The flow behind a link. Changes nothing. */
+int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure);
+/* Leaves our page: works once. */
+int oauth_continue(Oauth *o, const char *ticket, char **ret_location, Failure *failure);
+
+/* What a browser brought back. */
+typedef struct CallbackAnswer {
+        const char *path; /* last segment: issuer digest */
+        const char *state, *code, *iss, *error, *error_description;
+        const char *local, *peer; /* of the TCP connection; NULL behind a proxy */
+} CallbackAnswer;
+
+/* Consumes the flow's state, redeems the code, asks who the account is and parks the grant. *ret_claim_code: shown on the page, and only there. */
+int oauth_callback(Oauth *o, const CallbackAnswer *answer, Flow **ret, char **ret_claim_code, Failure *failure);
+/* The same for a pasted redirect URL; uid must have begun the flow. */
+int oauth_paste(Oauth *o, uid_t uid, const char *flow_id, const char *url, Flow **ret, Failure *failure);
+
+/* Waits until the flow is quarantined. FAILED when it ended otherwise. */
+int oauth_wait(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure);
+
+/* Makes a quarantined grant the caller's credential. flow_id may be NULL with a code. custody is what is recorded. */
+int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, Custody default_custody,
+                Credential **ret, Failure *failure);
+/* Gives up a flow; a parked grant is revoked upstream. */
+int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure);
+
+/* Revokes a credential's tokens upstream (RFC 7009). FAILED: the server could not be told, or offers no way. */
+int oauth_revoke_credential(Oauth *o, const Credential *credential, Failure *failure);

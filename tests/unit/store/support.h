@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "store/internal.h"
+#include "store/records.h"
+
+/* A store in a folder of its own, on tmpfs where there is one (thousands of commits), with its loop and a keyring. */
+typedef struct Fixture {
+        char dir[64];
+        char kek_file[96];
+        uint64_t map_size;
+        sd_event *event;
+        Store *store;
+        Keyring *keyring;
+} Fixture;
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+/* Closes and opens again; what is not on disk is lost. */
+void fixture_reopen(Fixture *f, uint64_t map_size);
+void fixture_close(Fixture *f);
+int fixture_open(Fixture *f, uint64_t map_size);
+
+StoreKey key_of(RecordKind kind, uid_t uid, const char *id);
+StoreBatch *batch_new(void);
+/* A batch of one put. */
+StoreBatch *batch_put(const StoreKey *key, const void *value, size_t size);
+/* Commits and runs the loop until the outcome is there. */
+int commit(Fixture *f, StoreBatch *batch);
+int put_text(Fixture *f, uid_t uid, const char *id, const char *text);
+/* Asserts what is stored; text NULL: nothing. */
+void assert_stored(Fixture *f, uid_t uid, const char *id, const char *text);
+Buffer stored_value(Fixture *f, const StoreKey *key);
+bool is_stored(Fixture *f, const StoreKey *key);
+/* Overwrites a row with raw bytes. */
+void put_raw(Fixture *f, const StoreKey *key, const void *value, size_t size);
+
+/* Several commits whose outcomes are collected. While the writer is held, everything that is queued becomes one group. */
+typedef struct Collector {
+        size_t n;
+        int results[2048];
+        size_t order[2048];
+} Collector;
+typedef struct Slot {
+        Collector *collector;
+        size_t index;
+} Slot;
+MDB_txn *writer_hold(Fixture *f);
+void writer_release(MDB_txn *held);
+void collect(Fixture *f, Slot *slot, StoreBatch *batch);
+void run_until(Fixture *f, const size_t *n, size_t wanted);
+/* How many transactions were ever committed. */
+size_t transactions(Fixture *f);
+
+/* Runs function in a forked child (which must not use cmocka's assertions) and returns wait status; its stderr goes to *ret_stderr
+ * (freed by the caller) when that is not NULL. */
+int in_child(int (*function)(void *), void *userdata, char **ret_stderr);
+#define CHECK(condition)                                                              \
+        do {                                                                          \
+                if (!(condition)) {                                                   \
+                        fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+                        _exit(99);                                                    \
+                }                                                                     \
+        } while (0)
+
+Secret *secret_of(const char *text);
+/* A saved vault. */
+Vault *vault_of(Fixture *f, uid_t uid, const char *user);

@@ -71,6 +71,11 @@ def _remove_traces(directory):
         pass                            # its supervisor, or another sweep, was faster
 
 
+def _literal(argv):
+    """argv such that systemd does not put its own environment in place of $NAME (systemd.service(5))."""
+    return [str(word).replace("$", "$$") for word in argv]
+
+
 class Machine:
     """One machine. `binds` are (source, target, is_writable) triples; `overlay` keeps the writable layer."""
 
@@ -214,7 +219,7 @@ class Machine:
         run = ["systemd-run", "--quiet", "--collect", "--wait", "--service-type=exec",
                "--pty" if is_terminal else "--pipe", "--working-directory=" + directory]
         run += [f"--setenv={key}={value}" for key, value in dict(environment).items()]
-        return self._enter(*run, "--", *argv)
+        return self._enter(*run, "--", *_literal(argv))
 
     def run(self, argv, check=True, stdin=None, timeout=120, **options):
         """Run argv as root; returns the CompletedProcess (text). A failure raises unless check is false."""
@@ -234,7 +239,7 @@ class Machine:
         run = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit=" + unit,
                "--property=StandardOutput=truncate:" + output]
         run += [f"--setenv={key}={value}" for key, value in dict(environment).items()]
-        subprocess.run(self._enter(*run, "--", *argv), check=True, capture_output=True, text=True)
+        subprocess.run(self._enter(*run, "--", *_literal(argv)), check=True, capture_output=True, text=True)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             text = self.path(output).read_text() if self.path(output).exists() else ""

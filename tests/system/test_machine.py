@@ -51,6 +51,12 @@ def test_exit_code_and_streams_pass_through():
             machine.run(["sh", "-c", "exit 3"])
 
 
+def test_arguments_arrive_as_they_were_given():
+    words = ["$HOME", "${PATH-none}", "a b", "%n", "$$", "\\x41", "'", "ü"]
+    with Machine() as machine:
+        assert machine.run(["printf", "%s\\n", *words]).stdout.splitlines() == words
+
+
 def test_machine_has_its_own_network_users_and_processes():
     with Machine() as first, Machine() as second:
         first.add_user("zoe")

@@ -56,7 +56,7 @@ install_packages() {
 
 # Build a release and stage it below $1.
 build_into() {
-        local build=${VAULTD_BUILD:-$tree/build/release} setup=()
+        local build=${VAULTD_RELEASE_BUILD:-$tree/build/release} setup=()
         [[ -e $build/build.ninja ]] && setup=(--reconfigure)
         meson setup "${setup[@]}" "$build" "$tree" --prefix=/usr --buildtype=release -Dtests=disabled \
                 -Dtest_hooks=false >"$scratch/meson.log" 2>&1 || { cat "$scratch/meson.log" >&2; fail "meson setup failed"; }

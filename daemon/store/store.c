@@ -82,6 +82,8 @@ static int environment_open(const char *path, uint64_t map_size, MDB_env **ret) 
         _cleanup_(environment_closep) MDB_env *env = NULL;
         int r;
 
+        if (__builtin_add_overflow(map_size, STORE_MAP_RESERVE, &map_size) || map_size > SIZE_MAX)
+                return -EINVAL;
         r = mdb_env_create(&env);
         if (r == 0)
                 r = mdb_env_set_mapsize(env, (size_t)map_size);
@@ -218,6 +220,7 @@ int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret)
                 return -ENOMEM;
         s->lock_fd = s->done_fd = -1;
         s->loop_thread = pthread_self();
+        s->map_size = map_size;
         (void)pthread_mutex_init(&s->mutex, NULL);
         (void)pthread_cond_init(&s->wake, NULL);
 

@@ -7,7 +7,9 @@
  *
  * Invariants: batches take effect in queue order and their callbacks are called in that order, from the loop; a
  * callback's 0 means that the batch is on disk; a batch is applied wholly or not at all. When a group meets a full map or
- * disk it is abandoned and its batches are tried one by one, so only the ones that do not fit fail.
+ * disk it is abandoned and its batches are tried one by one, so only the ones that do not fit fail. Batches that make
+ * the store no larger (deletes, a token in place of another) may use a reserve of map and disk that growing ones are kept
+ * out of, so a full store can be emptied and a rotated token is not lost.
  *
  * What LMDB (0.9.24, mdb_txn_commit) does when a commit fails: before the meta page is written nothing of the
  * transaction is visible and no page that the last commit uses was touched, so the environment is as it was. A failure
@@ -39,21 +41,31 @@ static _noreturn_ void writer_die(const char *what, int error) {
         abort();
 }
 
-/* Whether the next n bytes would not fit, for telling a full disk from a broken one. */
-static bool disk_is_full(Store *s, size_t n) {
+/* Allocates n bytes behind the last page that is in use. Free counts of statfs() know neither quotas nor reserves, so the file
+ * system itself is asked. */
+static int disk_reserve(Store *s, uint64_t n) {
+        MDB_envinfo info;
+        MDB_stat stat;
+        int fd;
+
+        if (mdb_env_get_fd(s->env, &fd) != 0 || mdb_env_info(s->env, &info) != 0 || mdb_env_stat(s->env, &stat) != 0)
+                return EINVAL;
+        if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)((info.me_last_pgno + 1) * stat.ms_psize), (off_t)n) == 0)
+                return 0;
+        return errno == EDQUOT || errno == EFBIG ? ENOSPC : errno;
+}
+
+/* For telling a full disk from a broken one after a short write: would another n bytes fit? */
+static bool disk_is_full(Store *s, uint64_t n) {
         struct rlimit limit;
         struct stat st;
         int fd;
 
         if (mdb_env_get_fd(s->env, &fd) != 0 || fstat(fd, &st) < 0)
                 return false;
-        if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-                        (uint64_t)st.st_size + n > (uint64_t)limit.rlim_cur)
+        if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (uint64_t)st.st_size + n > (uint64_t)limit.rlim_cur)
                 return true;
-        /* Ask the file system itself: free counts of statfs() know neither quotas nor reserves. */
-        if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, (off_t)n) == 0)
-                return false;
-        return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+        return disk_reserve(s, n) == ENOSPC;
 }
 
 /* What a failed group means for its batches, if the environment is still sound. weight: bytes that were to be written. */
@@ -61,8 +73,7 @@ static int writer_judge(Store *s, int error, size_t weight) {
         MDB_txn *probe;
         int result, r;
 
-        /* Copied paths, the list of free pages, page tails. */
-        if (error == EIO && disk_is_full(s, 2 * weight + 64 * 4096))
+        if (error == EIO && disk_is_full(s, 2 * weight + STORE_DISK_RESERVE))
                 error = ENOSPC;
         result = store_errno(error);
         if (result != -ENOSPC && result != -ENOMEM)
@@ -117,30 +128,66 @@ static int batch_apply(Store *s, MDB_txn *txn, const StoreBatch *b) {
         return 0;
 }
 
-/* Writes the batches from first up to, not including, end in one transaction and fills in their results. Returns LMDB's
- * error when nothing was written. */
-static int group_write(Store *s, StoreBatch *first, const StoreBatch *end) {
+/* Bytes of all pages that hold records, as the transaction sees it. */
+static int used_bytes(Store *s, MDB_txn *txn, uint64_t *ret) {
+        MDB_stat stat;
+        int r;
+
+        r = mdb_stat(txn, s->dbi, &stat);
+        if (r != 0)
+                return r;
+        *ret = ((uint64_t)stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
+        return 0;
+}
+
+/* Applies the batches from first up to, not including, end and fills in their results. An LMDB error means: abort. */
+static int group_apply(Store *s, MDB_txn *txn, StoreBatch *first, const StoreBatch *end, bool *ret_changing, uint64_t *ret_growth) {
+        uint64_t before, now, growth = 0;
         bool is_changing = false;
+        int r;
+
+        r = used_bytes(s, txn, &before);
+        for (StoreBatch *b = first; b != end && r == 0; b = b->next) {
+                r = batch_check(s, txn, b, &b->result);
+                if (r != 0 || b->result != 0 || !b->changes)
+                        continue;
+                is_changing = true;
+                r = batch_apply(s, txn, b);
+                if (r == 0)
+                        r = used_bytes(s, txn, &now);
+                if (r != 0)
+                        break;
+                if (now > before) {
+                        growth += now - before;
+                        if (now > s->map_size)
+                                r = MDB_MAP_FULL;
+                }
+                before = now;
+        }
+        if (r != 0)
+                return r;
+        *ret_changing = is_changing;
+        *ret_growth = growth;
+        return 0;
+}
+
+/* The same in one transaction. Returns LMDB's error when nothing was written. */
+static int group_write(Store *s, StoreBatch *first, const StoreBatch *end) {
+        bool is_changing;
+        uint64_t growth;
         MDB_txn *txn;
         int r;
 
         r = mdb_txn_begin(s->env, NULL, 0, &txn);
         if (r != 0)
                 return r;
-        for (StoreBatch *b = first; b != end; b = b->next) {
-                r = batch_check(s, txn, b, &b->result);
-                if (r == 0 && b->result == 0 && b->changes) {
-                        is_changing = true;
-                        r = batch_apply(s, txn, b);
-                }
-                if (r != 0) {
-                        mdb_txn_abort(txn);
-                        return r;
-                }
-        }
-        if (!is_changing) {
+        r = group_apply(s, txn, first, end, &is_changing, &growth);
+        /* A file system that cannot reserve is taken as it is. */
+        if (r == 0 && growth > 0 && disk_reserve(s, growth + STORE_DISK_RESERVE) == ENOSPC)
+                r = ENOSPC;
+        if (r != 0 || !is_changing) {
                 mdb_txn_abort(txn);
-                return 0;
+                return r;
         }
 
         crash_point("store-before-commit");

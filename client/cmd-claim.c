@@ -34,8 +34,8 @@ const Command command_claim = {
         .synopsis = "[CODE | -]",
         .summary = "Finish a connection with the code from the page",
         .help = "Only the user who began the connection can claim it. Three wrong codes end it.\n"
-                "Without CODE, or with -, the code is read from standard input, so that it need not stand in the\n"
-                "command line, which other users of this host can read.\n\n"
+                "Without CODE, or with -, the code is read from standard input, so that it need\n"
+                "not stand in the command line, which other users of this host can read.\n\n"
                 "Example:\n  vaultctl claim -\n",
         .n_most = 1,
         .run = run,

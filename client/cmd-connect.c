@@ -48,18 +48,22 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
 const Command command_connect = {
         .name = "connect",
-        .synopsis = "SERVICE [--as LABEL] [--paste] [--no-browser] [--replace-account] [--account ID] [--yes]",
+        .synopsis = "SERVICE [--as LABEL] [--paste] [OPTIONS]",
         .summary = "Connect a service to your vault",
-        .help = "Prints a link to a page of this host. You agree at the service, the page then shows a code, and the code\n"
-                "typed here makes the connection yours. Over SSH it prints the ssh -L line that makes the link work.\n\n"
+        .help = "Prints a link to a page of this host. You agree at the service, the page then\n"
+                "shows a code, and the code typed here makes the connection yours. Over SSH it\n"
+                "also prints the ssh -L line that makes the link work.\n\n"
                 "  --as LABEL         Name for a second account of the same service\n"
-                "  --paste            No page: open the service's own address and paste back where the browser ends\n"
-                "  --no-browser       Only print the link ($BROWSER and xdg-open are not started)\n"
-                "  --replace-account  Allow another account than the one that was connected before\n"
-                "  --account ID       Accept this account only; with --paste it also answers the question\n"
-                "  --yes              With --paste: accept whatever account the service names\n\n"
-                "With --json each step is a line: state pending (link), quarantined (account), connected.\n"
-                "Without a terminal the code, or the pasted address, is read as a line from standard input.\n\n"
+                "  --paste            No page: open the service's own address in any browser and\n"
+                "                     paste back the address where it ends\n"
+                "  --no-browser       Only print the link; start neither $BROWSER nor xdg-open\n"
+                "  --replace-account  Allow another account than the one connected before\n"
+                "  --account ID       Accept this account only; with --paste it also answers\n"
+                "                     the question\n"
+                "  --yes              With --paste: accept the account that the service names\n\n"
+                "With --json each step is a line: state pending (link), quarantined (account),\n"
+                "connected. Without a terminal the code, or the pasted address, is read as a\n"
+                "line from standard input.\n\n"
                 "Example:\n  vaultctl connect notion\n",
         .options = options,
         .n_least = 1,

@@ -26,18 +26,19 @@ static int add_finding(json_object *findings, const char *check, const char *ver
         return 0;
 }
 
-#define HINT_REINSTALL "Ask your administrator to run: systemctl restart vaultd.socket"
+#define HINT_RESTART "Ask your administrator to run: systemctl restart vaultd.socket"
 
-/* The socket file. Returns 1 when it is worth connecting to. */
+/* The socket file. Returns 1 when it is a socket, whoever it belongs to: then it matters who listens. */
 static int check_socket(const Context *c, json_object *findings) {
         _cleanup_(freep) char *message = NULL;
         const char *hint = c->is_system_socket ? "Ask your administrator to run: systemctl enable --now vaultd.socket" : NULL;
+        bool is_socket = false;
         struct stat st;
         int r = 0;
 
         if (stat(c->socket_path, &st) < 0)
                 r = asprintf(&message, "%s: %s", c->socket_path, strerror(errno));
-        else if (!S_ISSOCK(st.st_mode))
+        else if (!(is_socket = S_ISSOCK(st.st_mode)))
                 r = asprintf(&message, "%s is not a socket", c->socket_path);
         else if (c->is_system_socket && st.st_uid != 0)
                 r = asprintf(&message, "%s belongs to uid %u instead of root", c->socket_path, (unsigned)st.st_uid);
@@ -46,8 +47,8 @@ static int check_socket(const Context *c, json_object *findings) {
         if (r < 0)
                 return -ENOMEM;
         if (message) {
-                r = add_finding(findings, "socket", "fault", message, hint ? HINT_REINSTALL : NULL);
-                return r < 0 ? r : 0;
+                r = add_finding(findings, "socket", "fault", message, is_socket && hint ? HINT_RESTART : hint);
+                return r < 0 ? r : is_socket;
         }
         if (asprintf(&message, "%s is there", c->socket_path) < 0)
                 return -ENOMEM;
@@ -55,15 +56,20 @@ static int check_socket(const Context *c, json_object *findings) {
         return r < 0 ? r : 1;
 }
 
-/* Who listens. */
+/* Who listens. Returns 1 when its answers are worth asking for. */
 static int check_listener(const Context *c, Call *call, json_object *findings) {
         _cleanup_(freep) char *message = NULL;
         bool is_root = call_peer_uid(call) == 0;
+        int r;
 
         if (asprintf(&message, is_root ? "root listens" : "uid %u listens instead of root", (unsigned)call_peer_uid(call)) < 0)
                 return -ENOMEM;
-        return add_finding(findings, "listener", is_root ? "ok" : c->is_system_socket ? "fault" : "warning", message,
-                is_root ? NULL : "A daemon that was not started by systemd is for tests only");
+        if (is_root || !c->is_system_socket)
+                r = add_finding(findings, "listener", is_root ? "ok" : "warning", message,
+                        is_root ? NULL : "A daemon that systemd did not start is for tests only");
+        else
+                r = add_finding(findings, "listener", "fault", message, HINT_RESTART);
+        return r < 0 ? r : is_root || !c->is_system_socket;
 }
 
 /* Whether an answer comes, and of which version. Returns 1 when it came. */
@@ -121,9 +127,9 @@ static int examine(const Context *c, json_object *findings) {
         looser.is_system_socket = false;
         r = call_open(&looser, &call, &fault);
         if (r < 0)
-                return add_finding(findings, "listener", "fault", fault.message, c->is_system_socket ? HINT_REINSTALL : NULL);
+                return add_finding(findings, "listener", "fault", fault.message, c->is_system_socket ? HINT_RESTART : NULL);
         r = check_listener(c, call, findings);
-        if (r < 0)
+        if (r <= 0)
                 return r;
         call = call_free(call);
         r = check_version(&looser, findings);

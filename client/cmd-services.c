@@ -70,8 +70,9 @@ const Command command_services = {
         .name = "services",
         .synopsis = "",
         .summary = "List the services of this host",
-        .help = "Custody says where a credential is kept: host (here), platform (in your vault on the Claude Platform),\n"
-                "mirror (here, with short-lived copies there while a session of yours runs).\n\n"
+        .help = "Custody says where a credential is kept: host (here), platform (in your vault\n"
+                "on the Claude Platform), mirror (here, with short-lived copies there while a\n"
+                "session of yours runs).\n\n"
                 "Example:\n  vaultctl services\n",
         .run = run,
 };

@@ -156,7 +156,7 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
 const Command command_session_start = {
         .name = "session start",
-        .synopsis = "[--server NAME]… [--title TEXT] [--message TEXT] [--yes]",
+        .synopsis = "[--server NAME]… [--yes] [OPTIONS]",
         .summary = "Start an agent session with your vault",
         .help = "Shows first which servers, accounts and tools the session gets, then asks.\n\n"
                 "  --server NAME   A service that the session may use; several times for several\n"
@@ -164,7 +164,7 @@ const Command command_session_start = {
                 "  --title TEXT    A name for the session\n"
                 "  --message TEXT  The first message to the agent\n"
                 "  --yes           Start without asking; needed where there is no terminal\n\n"
-                "Example:\n  vaultctl session start --server notion --message 'Summarise my open tasks'\n",
+                "Example:\n  vaultctl session start --server notion --message 'Sum up my tasks'\n",
         .options = options,
         .run = run,
 };

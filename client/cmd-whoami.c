@@ -67,8 +67,9 @@ const Command command_whoami = {
         .name = "whoami",
         .synopsis = "",
         .summary = "Show who vaultd says you are",
-        .help = "The name comes from the daemon, which asks the kernel. \"login\" means that this terminal belongs to a\n"
-                "login that PAM registered; \"unproven\" means anything else (a container, su, a service).\n\n"
+        .help = "The name comes from the daemon, which asks the kernel. Origin \"login\" means\n"
+                "that this terminal belongs to a login that PAM registered; \"unproven\" means\n"
+                "anything else (a container, su, a service).\n\n"
                 "Example:\n  vaultctl whoami --json\n",
         .run = run,
 };

@@ -140,13 +140,14 @@ static Style verdict_style(const char *verdict) {
         return streq(verdict, "ok") ? STYLE_GOOD : streq(verdict, "warning") ? STYLE_WARNING : STYLE_BAD;
 }
 
+/* A verdict that we do not know counts as a fault. */
 static size_t count_faults(json_object *findings) {
         size_t n = 0;
 
         for (size_t i = 0; i < json_object_array_length(findings); i++) {
                 const char *verdict = json_string(json_object_array_get_idx(findings, i), "verdict");
 
-                n += !streq(verdict, "ok") && !streq(verdict, "warning"); /* what we do not know counts as a fault */
+                n += !streq(verdict, "ok") && !streq(verdict, "warning");
         }
         return n;
 }

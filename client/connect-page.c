@@ -34,7 +34,8 @@ static bool say_forwarding(const Connect *connect, const Flow *flow) {
         if (c->is_json || !link_is_loopback(flow->link) || !terminal_is_headless())
                 return false;
         if (format_ssh_command(connect->user, flow->host, flow->port, &command) == 0) {
-                say(c, "The link answers on this host only. If your browser is on another computer, run there first:");
+                say(c, "The link answers on this host only. If your browser is on another computer,");
+                say(c, "first run this there:");
                 say(c, "%s", "");
                 say(c, "%s", command);
                 say(c, "%s", "");
@@ -44,7 +45,9 @@ static bool say_forwarding(const Connect *connect, const Flow *flow) {
                 say(c, "Or paste the address instead: vaultctl connect %s --paste", connect->service);
                 return false;
         }
-        say(c, "or press p Enter to paste the address instead");
+        /* Below 1024 ssh may not listen on the user's own computer without root (ssh(1), -L). */
+        say(c, flow->port < 1024 ? "or press p Enter to paste the address instead, also if ssh may not use that port" :
+                                   "or press p Enter to paste the address instead");
         say(c, "%s", "");
         return true;
 }
@@ -54,15 +57,16 @@ static bool say_link_page(const Connect *connect, const Flow *flow) {
         const Context *c = connect->context;
         bool offers_paste;
 
-        say(c, "Connecting %s for %s on %s. Open this link in your browser:", flow->title, connect->user, flow->host ?: "this host");
+        say(c, "Connecting %s for %s on %s.", flow->title, connect->user, flow->host ?: "this host");
+        say(c, "Open this link in your browser:");
         say(c, "%s", "");
         say_link(c, flow->link);
         say(c, "%s", "");
         if (!link_is_loopback(flow->link) && qr_print(c, flow->link))
                 say(c, "%s", "");
         offers_paste = say_forwarding(connect, flow);
-        say(c, "Go on there only if the page names %s and %s. At the end it shows a code; type it here.", connect->user,
-                flow->host ?: "this host");
+        say(c, "Go on there only if the page names %s and %s.", connect->user, flow->host ?: "this host");
+        say(c, "At the end it shows a code: type it here.");
         if (c->human)
                 (void)fflush(c->human);
         if (connect->may_open_browser && browser_open(flow->link))

@@ -54,19 +54,20 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
                                 "What was given is not the address that the browser ended at: it has no code in it");
                 }
                 if (!isempty(line))
-                        complain("That is not it: the address has \"code=\" in it. Copy all of it from the browser's address bar.");
+                        complain("That is not it: the address has \"code=\" in it. Copy the whole of it.");
         }
 }
 
 static void say_address(const Connect *connect, const Flow *flow) {
         const Context *c = connect->context;
 
-        say(c, "Connecting %s for %s. Open this address in your browser, on any computer:", flow->title, connect->user);
+        say(c, "Connecting %s for %s.", flow->title, connect->user);
+        say(c, "Open this address in your browser, on any computer:");
         say(c, "%s", "");
         say_link(c, flow->authorization_url);
         say(c, "%s", "");
-        say(c, "After you have agreed, the browser ends at a page that does not load. That is expected:");
-        say(c, "copy the whole address from its address bar and paste it here.");
+        say(c, "After you have agreed, the browser ends at a page that does not load. That is");
+        say(c, "expected: copy the whole address from its address bar and paste it here.");
         if (terminal_can_ask())
                 say(c, "Paste only what your own browser shows, and give it to nobody else.");
         say(c, "%s", "");

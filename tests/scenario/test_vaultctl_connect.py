@@ -125,6 +125,13 @@ def test_failed_flow_has_the_daemons_words():
         assert (result.returncode, result.stderr) == (1, "alice said no at Notion\nRun: vaultctl connect notion\n")
 
 
+def test_sentences_fit_eighty_columns():
+    with server_with() as server:
+        for words in (["--no-browser"], ["--paste", "--yes"]):
+            for line in run(server, "connect", "notion", *words, stdin=REDIRECT + "\n").stdout.splitlines():
+                assert len(line) <= 80 or "://" in line
+
+
 # The browser
 
 def recorder(tmp_path, name="browser", status=0):

@@ -180,7 +180,13 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
         return credential_record_read(o->store, vault, f->service, f->label, ret);
 }
 
-int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, Custody custody,
+Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key) {
+        if (profile->custody != CUSTODY_AUTO)
+                return profile->custody;
+        return has_workspace_key ? CUSTODY_MIRROR : CUSTODY_HOST;
+}
+
+int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, bool has_workspace_key,
                 Credential **ret, Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = NULL;
         uint8_t mac[32] = {};
@@ -198,7 +204,11 @@ int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *c
                 return r;
         if (!claim_is_proved(flow, code != NULL, mac, account_id))
                 return claim_rejected(o, vault, TAKE_PTR(flow), failure);
-        return claim_commit(o, vault, flow, custody, ret, failure);
+
+        const ServiceProfile *profile = config_find_service(o->config, flow->service);
+        if (!profile)
+                return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host meanwhile", flow->service);
+        return claim_commit(o, vault, flow, oauth_custody(profile, has_workspace_key), ret, failure);
 }
 
 int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure) {

@@ -57,9 +57,11 @@ int oauth_paste(Oauth *o, uid_t uid, const char *flow_id, const char *url, Flow 
 /* Waits until the flow is quarantined. FAILED when it ended otherwise. */
 int oauth_wait(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure);
 
-/* Makes a quarantined grant the caller's credential. flow_id may be NULL with a code. custody is what is recorded. */
-int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, Custody default_custody,
+/* Makes a quarantined grant the caller's credential. flow_id may be NULL with a code. */
+int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, bool has_workspace_key,
                 Credential **ret, Failure *failure);
+/* Who is to own a service's tokens: what root wrote, else mirror with a workspace key and host without (V4). */
+Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key);
 /* Gives up a flow; a parked grant is revoked upstream. */
 int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure);
 

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* io.vaultd.Connect: begin, paste, claim, give up, disconnect. All authority (I10): they widen what the caller's agents
+ * can reach. The vault is the caller's by its uid; a flow or service named in a parameter is looked for among the caller's own. */
+
+#include "api/manager.h"
+#include "audit/audit.h"
+#include "util/clock.h"
+
+static const char description[] =
+#include "daemon/api/io.vaultd.Connect.inc"
+        ;
+
+#define LABEL_DEFAULT "default"
+
+/* Labels are for the caller's own use: short, lower case, safe everywhere. */
+static bool label_is_valid(const char *label) {
+        size_t n = strlen(label);
+
+        return n > 0 && n <= 32 && strspn(label, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
+typedef struct StartParameters {
+        const char *service, *label, *way;
+        bool replace_account;
+} StartParameters;
+
+static const JsonField start_fields[] = {
+        { "service", JSON_FIELD_STRING, offsetof(StartParameters, service), true, 64 },
+        { "label", JSON_FIELD_STRING, offsetof(StartParameters, label), false, 64 },
+        { "way", JSON_FIELD_STRING, offsetof(StartParameters, way), false, 16 },
+        { "replaceAccount", JSON_FIELD_BOOL, offsetof(StartParameters, replace_account), false },
+        {},
+};
+
+static json_object *start_reply(Manager *m, const ServiceProfile *p, const Flow *f, const char *state, const char *link, const char *url) {
+        json_object *o = json_build("flow", 's', f->id, "state", 's', state, "service", 's', p->name, "title", 's', p->title, "link", 's', link,
+                        "authorizationUrl", 's', url, "host", 's', m->hostname, "expires", 'i', (int64_t)f->expires_usec, NULL);
+
+        if (o && link && !m->config->external_url)
+                (void)json_add_int64(o, "port", m->config->loopback_port);
+        if (o && f->state == FLOW_QUARANTINED)
+                (void)json_add(o, "account", account_to_json(f->account_id, f->account_name));
+        return o;
+}
+
+/* The first reply: where the user has to go. */
+static int start_pending(Manager *m, Call *call, const ServiceProfile *p, const Flow *f, const char *ticket) {
+        _cleanup_(freep) char *link = NULL, *url = NULL;
+        json_object *reply;
+        int r;
+
+        r = ticket ? oauth_page_link(m->oauth, ticket, &link) : oauth_authorization_url(f, &url);
+        if (r < 0)
+                return r;
+        reply = start_reply(m, p, f, "pending", link, url);
+        if (!reply)
+                return -ENOMEM;
+        return call_wants_more(call) ? call_notify(call, reply) : call_reply(call, reply);
+}
+
+static int start_flow(Manager *m, Call *call, const StartParameters *p, const ServiceProfile *profile, FlowWay way, Failure *failure) {
+        _cleanup_(freep) char *user = NULL, *ticket = NULL;
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        _cleanup_(flow_freep) Flow *flow = NULL, *parked = NULL;
+        int r;
+
+        r = manager_caller(m, call, &user, &vault, failure);
+        if (r == 0)
+                r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, way, p->replace_account, &flow, &ticket, failure);
+        audit_record(&(AuditEvent){ .kind = r == 0 ? AUDIT_CONNECT_BEGUN : AUDIT_CONNECT_REFUSED, .uid = call_principal(call)->uid, .user = user,
+                        .verdict = r == 0 ? "done" : "failed", .reason = failure->message, .service = profile->name, .pid = call_principal(call)->pid });
+        if (r == 0)
+                r = start_pending(m, call, profile, flow, ticket);
+        if (r != 0 || call_is_answered(call))
+                return r;
+        r = oauth_wait(m->oauth, vault->uid, flow->id, &parked, failure);
+        if (r == 0)
+                r = call_reply(call, start_reply(m, profile, parked, "quarantined", NULL, NULL));
+        return r;
+}
+
+static int method_start(Call *call, json_object *parameters, void *userdata) {
+        const ServiceProfile *profile;
+        StartParameters p = {};
+        Manager *m = userdata;
+        Failure failure = {};
+        const char *bad;
+        int r;
+
+        if (json_dispatch(parameters, start_fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        if (p.label && !label_is_valid(p.label))
+                return call_invalid_parameter(call, "label");
+        if (p.way && !streq(p.way, "page") && !streq(p.way, "paste"))
+                return call_invalid_parameter(call, "way");
+
+        FlowWay way = p.way && streq(p.way, "paste") ? FLOW_WAY_PASTE : FLOW_WAY_PAGE;
+        r = manager_service(m, p.service, &profile, &failure);
+        if (r == 0 && way == FLOW_WAY_PASTE && profile->paste_back == PASTE_BACK_NO)
+                r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL, "paste-back is switched off for %s on this host", profile->title);
+        if (r == 0)
+                r = start_flow(m, call, &p, profile, way, &failure);
+        r = manager_reply_outcome(call, r, &failure);
+        failure_done(&failure);
+        return r;
+}
+
+typedef struct PasteParameters {
+        const char *flow, *url;
+} PasteParameters;
+
+static const JsonField paste_fields[] = {
+        { "flow", JSON_FIELD_STRING, offsetof(PasteParameters, flow), true, 64 },
+        { "redirectUrl", JSON_FIELD_STRING, offsetof(PasteParameters, url), true, 16384 },
+        {},
+};
+
+static int method_paste(Call *call, json_object *parameters, void *userdata) {
+        _cleanup_(flow_freep) Flow *f = NULL;
+        _cleanup_(freep) char *user = NULL;
+        PasteParameters p = {};
+        Manager *m = userdata;
+        Failure failure = {};
+        const char *bad;
+        int r;
+
+        if (json_dispatch(parameters, paste_fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        r = manager_caller(m, call, &user, &vault, &failure);
+        if (r == 0)
+                r = oauth_paste(m->oauth, vault->uid, p.flow, p.url, &f, &failure);
+        if (r == 0) {
+                const ServiceProfile *profile = config_find_service(m->config, f->service);
+
+                audit_record(&(AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED, .uid = f->uid, .user = user, .verdict = "done", .service = f->service,
+                                .account = f->account_name, .object = f->id, .pid = call_principal(call)->pid });
+                r = call_reply(call, json_build("flow", 's', f->id, "state", 's', "quarantined", "service", 's', f->service,
+                                "title", 's', profile ? profile->title : f->service, "account", 'o', account_to_json(f->account_id, f->account_name), NULL));
+        }
+        r = manager_reply_outcome(call, r, &failure);
+        failure_done(&failure);
+        return r;
+}
+
+typedef struct ClaimParameters {
+        const char *code, *flow, *account;
+} ClaimParameters;
+
+static const JsonField claim_fields[] = {
+        { "code", JSON_FIELD_STRING, offsetof(ClaimParameters, code), false, 64 },
+        { "flow", JSON_FIELD_STRING, offsetof(ClaimParameters, flow), false, 64 },
+        { "account", JSON_FIELD_STRING, offsetof(ClaimParameters, account), false, 256 },
+        {},
+};
+
+/* What the chosen custody cannot serve is said now, not when an agent stumbles over it (V4). */
+static const char *custody_notice(Custody custody) {
+        return custody == CUSTODY_PLATFORM ? "The Claude Platform keeps this credential: agents on this host cannot use it."
+               : custody == CUSTODY_HOST   ? "This host keeps this credential: sessions on the Claude Platform cannot use it."
+                                           : NULL;
+}
+
+/* With a workspace key the first connect makes the platform vault (V3); the platform being away does not undo a connection. */
+static int claim_deliver(Manager *m, Vault **vault, Credential **c, char **ret_notice) {
+        const char *notice = custody_notice((Custody)(*c)->custody);
+        Failure failure = {};
+        int r = 0;
+
+        if (m->platform && (*c)->custody != CUSTODY_HOST)
+                r = platform_ensure_vault(m->platform, vault, &failure);
+        if (r == 0 && m->platform && (*c)->custody == CUSTODY_PLATFORM)
+                r = platform_put_credential(m->platform, vault, c, &failure);
+        if (r == FAILED && asprintf(ret_notice, "Stored on this host. The Claude Platform could not be told yet and will be when a session starts: %s", failure.message) < 0)
+                *ret_notice = NULL;
+        else if (r == 0 && notice)
+                *ret_notice = strdup(notice);
+        failure_done(&failure);
+        return r < 0 ? r : 0;
+}
+
+static int claim_reply(Manager *m, Call *call, const char *user, Vault **vault, Credential **c) {
+        const ServiceProfile *p = config_find_service(m->config, (*c)->service);
+        _cleanup_(freep) char *notice = NULL;
+        int r;
+
+        audit_record(&(AuditEvent){ .kind = AUDIT_GRANT_CLAIMED, .uid = (*c)->uid, .user = user, .verdict = "done", .service = (*c)->service,
+                        .account = (*c)->account_name, .object = (*c)->id, .pid = call_principal(call)->pid });
+        r = claim_deliver(m, vault, c, &notice);
+        if (r < 0)
+                return r;
+        return call_reply(call, json_build("service", 's', (*c)->service, "title", 's', p ? p->title : (*c)->service, "label", 's', (*c)->label,
+                        "account", 'o', account_to_json((*c)->account_id, (*c)->account_name), "custody", 's', custody_to_string((Custody)(*c)->custody),
+                        "notice", 's', notice, NULL));
+}
+
+static int method_claim(Call *call, json_object *parameters, void *userdata) {
+        _cleanup_(credential_freep) Credential *c = NULL;
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        _cleanup_(freep) char *user = NULL;
+        ClaimParameters p = {};
+        Manager *m = userdata;
+        Failure failure = {};
+        const char *bad;
+        int r;
+
+        if (json_dispatch(parameters, claim_fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        if (!p.code && !p.account)
+                return call_invalid_parameter(call, "code");
+        if (!p.code && !p.flow)
+                return call_invalid_parameter(call, "flow");
+        r = manager_caller(m, call, &user, &vault, &failure);
+        if (r == 0)
+                r = oauth_claim(m->oauth, vault, p.flow, p.code, p.account, m->platform != NULL, &c, &failure);
+        if (r == 0)
+                r = claim_reply(m, call, user, &vault, &c);
+        else if (r == FAILED)
+                audit_record(&(AuditEvent){ .kind = AUDIT_CLAIM_REJECTED, .uid = call_principal(call)->uid, .user = user, .verdict = "refused",
+                                .reason = failure.message, .pid = call_principal(call)->pid });
+        r = manager_reply_outcome(call, r, &failure);
+        failure_done(&failure);
+        return r;
+}
+
+static int method_cancel(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { { "flow", JSON_FIELD_STRING, 0, true, 64 }, {} };
+        const char *flow = NULL, *bad;
+        Manager *m = userdata;
+        Failure failure = {};
+        int r;
+
+        if (json_dispatch(parameters, fields, &flow, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        r = oauth_cancel(m->oauth, call_principal(call)->uid, flow, &failure);
+        r = r == 0 ? call_reply(call, NULL) : manager_reply_outcome(call, r, &failure);
+        failure_done(&failure);
+        return r;
+}
+
+typedef struct DisconnectParameters {
+        const char *service, *label;
+} DisconnectParameters;
+
+static const JsonField disconnect_fields[] = {
+        { "service", JSON_FIELD_STRING, offsetof(DisconnectParameters, service), true, 64 },
+        { "label", JSON_FIELD_STRING, offsetof(DisconnectParameters, label), false, 64 },
+        {},
+};
+
+static int credential_commit(Manager *m, const Vault *vault, Credential **c, bool is_delete) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        _cleanup_(credential_freep) Credential *fresh = NULL;
+        int r;
+
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = is_delete ? credential_record_delete(batch, *c) : credential_record_put(batch, vault, *c);
+        if (r >= 0)
+                r = store_commit(m->store, TAKE_PTR(batch));
+        if (r != 0 || is_delete)
+                return r;
+        r = credential_record_read(m->store, vault, (*c)->service, (*c)->label, &fresh);
+        if (r < 0)
+                return r;
+        (void)credential_free(*c);
+        *c = TAKE_PTR(fresh);
+        return 0;
+}
+
+/* Unusable first, then revoked upstream, then gone from the platform, then erased: a crash in between leaves what a second disconnect finishes. */
+static int disconnect(Manager *m, const Vault *vault, Credential **c, bool *ret_revoked, char **ret_notice, Failure *failure) {
+        Failure unrevoked = {};
+        int r;
+
+        (*c)->state = CREDENTIAL_DISCONNECTING;
+        r = credential_commit(m, vault, c, false);
+        if (r == STORE_CONFLICT)
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile");
+        if (r < 0)
+                return r;
+        if (m->platform && (*c)->platform_credential_id) {
+                r = platform_archive_credential(m->platform, vault, *c, failure);
+                if (r != 0)
+                        return r;
+        }
+        r = oauth_revoke_credential(m->oauth, *c, &unrevoked);
+        *ret_revoked = r == 0;
+        if (r == FAILED && asprintf(ret_notice, "Erased here, but not revoked upstream: %s", unrevoked.message) < 0)
+                *ret_notice = NULL;
+        failure_done(&unrevoked);
+        if (r < 0)
+                return r;
+        r = credential_commit(m, vault, c, true);
+        return r == STORE_CONFLICT ? failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile") : r;
+}
+
+static int method_disconnect(Call *call, json_object *parameters, void *userdata) {
+        _cleanup_(freep) char *user = NULL, *notice = NULL;
+        _cleanup_(credential_freep) Credential *c = NULL;
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        const ServiceProfile *profile = NULL;
+        DisconnectParameters p = {};
+        Manager *m = userdata;
+        bool is_revoked = false;
+        Failure failure = {};
+        const char *bad;
+        int r;
+
+        if (json_dispatch(parameters, disconnect_fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        if (p.label && !label_is_valid(p.label))
+                return call_invalid_parameter(call, "label");
+        r = manager_service(m, p.service, &profile, &failure);
+        if (r == 0)
+                r = manager_caller(m, call, &user, &vault, &failure);
+        if (r == 0) {
+                r = credential_record_read(m->store, vault, p.service, p.label ?: LABEL_DEFAULT, &c);
+                if (r == -ENOENT)
+                        r = failure_not_connected(&failure, profile);
+        }
+        if (r == 0)
+                r = disconnect(m, vault, &c, &is_revoked, &notice, &failure);
+        if (r == 0) {
+                audit_record(&(AuditEvent){ .kind = AUDIT_DISCONNECTED, .uid = vault->uid, .user = user, .verdict = "done", .reason = notice, .service = p.service,
+                                .account = c->account_name, .object = c->id, .pid = call_principal(call)->pid });
+                r = call_reply(call, json_build("service", 's', profile->name, "title", 's', profile->title, "revoked", 'b', is_revoked, "notice", 's', notice, NULL));
+        }
+        r = manager_reply_outcome(call, r, &failure);
+        failure_done(&failure);
+        return r;
+}
+
+static const Method methods[] = {
+        { "Start", METHOD_AUTHORITY, method_start, .is_fiber = true, .is_stream = true, .ends_with_client = true },
+        { "Paste", METHOD_AUTHORITY, method_paste, .is_fiber = true },
+        { "Claim", METHOD_AUTHORITY, method_claim, .is_fiber = true },
+        { "Cancel", METHOD_AUTHORITY, method_cancel, .is_fiber = true },
+        { "Disconnect", METHOD_AUTHORITY, method_disconnect, .is_fiber = true },
+        {},
+};
+
+const Interface interface_connect = { "io.vaultd.Connect", description, DOOR_PUBLIC, methods };

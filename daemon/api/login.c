@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* io.vaultd.Login: pam_vaultd.so registers logins. The one place where a request names a uid, reachable by root
+ * through the control socket alone (I1); the server checks the socket's mode by where it listens, this file the
+ * peer's uid once more. */
+
+#include "api/logins.h"
+#include "api/manager.h"
+#include "audit/audit.h"
+
+static const char description[] =
+#include "daemon/api/io.vaultd.Login.inc"
+        ;
+
+static bool caller_is_root(Call *call) {
+        return call_principal(call)->uid == 0 || call_principal(call)->uid == geteuid();
+}
+
+static int refuse(Call *call) {
+        return call_error(call, "org.varlink.service.PermissionDenied", NULL);
+}
+
+typedef struct OpenParameters {
+        int64_t uid, leader;
+        const char *user, *service, *tty, *rhost;
+} OpenParameters;
+
+static const JsonField open_fields[] = {
+        { "uid", JSON_FIELD_INT64, offsetof(OpenParameters, uid), true },
+        { "user", JSON_FIELD_STRING, offsetof(OpenParameters, user), true, 256 },
+        { "service", JSON_FIELD_STRING, offsetof(OpenParameters, service), true, 64 },
+        { "tty", JSON_FIELD_STRING, offsetof(OpenParameters, tty), false, 256 },
+        { "rhost", JSON_FIELD_STRING, offsetof(OpenParameters, rhost), false, 256 },
+        { "leader", JSON_FIELD_INT64, offsetof(OpenParameters, leader), true },
+        {},
+};
+
+static int method_open(Call *call, json_object *parameters, void *userdata) {
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        Manager *m = userdata;
+        OpenParameters p = {};
+        Failure failure = {};
+        const Login *login;
+        const char *bad;
+        int r;
+
+        if (!caller_is_root(call))
+                return refuse(call);
+        if (json_dispatch(parameters, open_fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        if (p.uid < 0 || p.uid >= (int64_t)UID_INVALID || p.uid == UID_OVERFLOW)
+                return call_invalid_parameter(call, "uid");
+        if (p.leader <= 0 || p.leader > INT32_MAX)
+                return call_invalid_parameter(call, "leader");
+
+        /* A login of somebody who gets no vault (root, a service account) is registered all the same. */
+        r = manager_open_vault(m, (uid_t)p.uid, p.user, &vault, &failure);
+        failure_done(&failure);
+        if (r < 0)
+                return r;
+        const Login asked = { .uid = (uid_t)p.uid, .user = (char *)(uintptr_t)p.user, .service = (char *)(uintptr_t)p.service,
+                .tty = (char *)(uintptr_t)p.tty, .rhost = (char *)(uintptr_t)p.rhost, .leader = (pid_t)p.leader };
+        r = logins_open(m->logins, &asked, &login);
+        if (r == -ESRCH)
+                return call_invalid_parameter(call, "leader");
+        if (r < 0)
+                return r;
+        audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_OPENED, .uid = login->uid, .user = login->user, .verdict = "done", .session = login->id,
+                        .service = login->service, .pid = login->leader });
+        return call_reply(call, json_build("session", 's', login->id, NULL));
+}
+
+static int method_close(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { { "session", JSON_FIELD_STRING, 0, true, 64 }, {} };
+        const char *id = NULL, *bad;
+        Manager *m = userdata;
+        uid_t uid;
+        int r;
+
+        if (!caller_is_root(call))
+                return refuse(call);
+        if (json_dispatch(parameters, fields, &id, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        r = logins_close(m->logins, id, &uid);
+        if (r == 0)
+                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = uid, .verdict = "done", .session = id });
+        /* Closing what is gone already is no fault: its leader may have ended first. */
+        return call_reply(call, NULL);
+}
+
+static const Method methods[] = {
+        { "Open", METHOD_ROOT, method_open, .is_fiber = true },
+        { "Close", METHOD_ROOT, method_close },
+        {},
+};
+
+const Interface interface_login = { "io.vaultd.Login", description, DOOR_CONTROL, methods };

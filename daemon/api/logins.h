@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/types.h>
+
+#include "util/macro.h"
+
+/* The registered logins: one file each in the runtime folder (tmpfs), so that they survive a restart of the daemon and none survives a reboot. */
+
+typedef struct Logins Logins;
+
+typedef struct Login {
+        char *id; /* "l-" + 32 hex digits; a label, never evidence */
+        uid_t uid;
+        char *user, *service, *tty, *rhost; /* tty, rhost: NULL when there is none */
+        pid_t leader;
+        uint64_t leader_start;  /* clock ticks since boot, field 22 of /proc/PID/stat: tells a reused pid apart */
+        uint32_t audit_session; /* UINT32_MAX: none */
+        uint64_t opened_usec;
+} Login;
+
+/* Reads what a former daemon left, dropping files that do not read and logins whose leader is gone. */
+int logins_new(const char *folder, Logins **ret);
+Logins *logins_free(Logins *l);
+DEFINE_CLEANUP(Logins *, logins_free)
+
+/* Registers a login; fills in id, leader_start, audit_session and opened_usec. Texts are copied. */
+int logins_open(Logins *l, const Login *login, const Login **ret);
+/* -ENOENT. */
+int logins_close(Logins *l, const char *id, uid_t *ret_uid);
+/* The login of that uid with that audit session, whose leader still lives; NULL. */
+const Login *logins_find(Logins *l, uid_t uid, uint32_t audit_session);
+/* The uid's logins whose leaders live, one after the other: start with NULL. */
+const Login *logins_next(Logins *l, uid_t uid, const Login *after);

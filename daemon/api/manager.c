@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the methods share: how failures become errors on the wire, and how a caller gets to its vault.
+ *
+ * The uid always comes from the call's principal, or at the control socket from root. A caller without an account, or
+ * outside the range of login users, gets no vault; nothing takes its place (I9, T13). A vault is made on first use:
+ * the commit expects its absence, so of two makers one wins and both go on with the winner's. */
+
+#include "api/manager.h"
+#include "audit/audit.h"
+#include "identity/users.h"
+#include "util/encode.h"
+#include "util/log.h"
+
+const Interface *const manager_interfaces[] = {
+        &interface_vaultd, &interface_connect, &interface_session, &interface_login, &interface_web, NULL,
+};
+
+static const char *const failure_names[] = {
+        [FAILURE_NONE] = "io.vaultd.Internal",
+        [FAILURE_NOT_CONNECTED] = "io.vaultd.NotConnected",
+        [FAILURE_NOT_ALLOWED] = "io.vaultd.NotAllowed",
+        [FAILURE_NOT_FOUND] = "io.vaultd.NotFound",
+        [FAILURE_NO_SUCH_SERVICE] = "io.vaultd.NoSuchService",
+        [FAILURE_VAULT_CLOSED] = "io.vaultd.VaultClosed",
+        [FAILURE_FLOW] = "io.vaultd.FlowFailed",
+        [FAILURE_CLAIM] = "io.vaultd.ClaimRejected",
+        [FAILURE_ACCOUNT_CHANGED] = "io.vaultd.AccountChanged",
+        [FAILURE_PLAN_CHANGED] = "io.vaultd.PlanChanged",
+        [FAILURE_UPSTREAM] = "io.vaultd.UpstreamFailed",
+        [FAILURE_PLATFORM] = "io.vaultd.PlatformFailed",
+        [FAILURE_NOT_CONFIGURED] = "io.vaultd.NotConfigured",
+        [FAILURE_LIMIT] = "io.vaultd.LimitExceeded",
+};
+
+/* The members that io.vaultd.varlink declares for each error. */
+static int failure_members(json_object *o, const Failure *f) {
+        int r = json_add_string(o, "message", f->message ?: "out of memory");
+
+        if (r >= 0 && f->hint)
+                r = json_add_string(o, "hint", f->hint);
+        switch (f->kind) {
+        case FAILURE_NOT_CONNECTED:
+                if (r >= 0)
+                        r = json_add_string(o, "title", f->title ?: "");
+                __attribute__((fallthrough));
+        case FAILURE_NO_SUCH_SERVICE:
+        case FAILURE_UPSTREAM:
+                return r < 0 ? r : json_add_string(o, "service", f->service ?: f->title ?: "");
+        case FAILURE_VAULT_CLOSED:
+                return r < 0 ? r : json_add_string(o, "state", f->state ?: "sealed");
+        case FAILURE_CLAIM:
+                return r < 0 ? r : json_add_int64(o, "triesLeft", f->tries_left);
+        case FAILURE_ACCOUNT_CHANGED:
+                if (r >= 0)
+                        r = json_add_string(o, "pinned", f->pinned ?: "");
+                return r < 0 ? r : json_add_string(o, "offered", f->offered ?: "");
+        case FAILURE_PLATFORM:
+                if (r >= 0 && f->status >= 0)
+                        r = json_add_int64(o, "status", f->status);
+                if (r >= 0 && f->retry_after >= 0)
+                        r = json_add_int64(o, "retryAfter", f->retry_after);
+                return r < 0 || !f->request_id ? r : json_add_string(o, "requestId", f->request_id);
+        default:
+                return r;
+        }
+}
+
+int manager_reply_failure(Call *call, const Failure *failure) {
+        json_object *parameters = json_object_new_object();
+
+        if (!parameters || failure_members(parameters, failure) < 0) {
+                json_object_put(parameters);
+                return -ENOMEM;
+        }
+        return call_error(call, failure_names[failure->kind], parameters);
+}
+
+int manager_reply_outcome(Call *call, int r, const Failure *failure) {
+        return r == FAILED ? manager_reply_failure(call, failure) : r;
+}
+
+void manager_fault(Call *call, int error, void *userdata) {
+        bool is_full = error == -ENOSPC;
+
+        if (error != -ECANCELED)
+                log_error("a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
+        (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",
+                        json_build("message", 's', is_full ? "vaultd cannot store more: its disk or its map is full; nothing was lost" : "vaultd failed; its journal says more",
+                                        "hint", 's', "Run: journalctl -u vaultd", NULL));
+}
+
+int manager_user(Manager *m, uid_t uid, char **ret_user, Failure *failure) {
+        int r = users_name(m->worker, uid, ret_user);
+
+        if (r == -ENOENT)
+                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "uid %u has no account on this host", (unsigned)uid);
+        if (r < 0)
+                log_error("the name of uid %u could not be looked up: %s", (unsigned)uid, strerror(-r));
+        return r;
+}
+
+static int vault_make(Manager *m, uid_t uid, const char *user) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        int r;
+
+        r = vault_new(m->keyring, uid, user, &vault);
+        if (r >= 0)
+                r = store_batch_new(&batch);
+        if (r >= 0)
+                r = vault_record_put(batch, m->keyring, vault);
+        if (r >= 0)
+                r = store_commit(m->store, TAKE_PTR(batch));
+        if (r == 0)
+                audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_CREATED, .uid = uid, .user = user, .verdict = "done", .object = vault->id });
+        return r == STORE_CONFLICT ? 0 : r;
+}
+
+int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Failure *failure) {
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        int r;
+
+        if (uid < m->config->uid_min || uid > m->config->uid_max)
+                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s (uid %u) is not a login user, so there is no vault; login users are uids %u to %u",
+                                user, (unsigned)uid, (unsigned)m->config->uid_min, (unsigned)m->config->uid_max);
+        r = vault_record_read(m->store, m->keyring, uid, &vault);
+        if (r == -ENOENT) {
+                r = vault_make(m, uid, user);
+                if (r < 0)
+                        return r;
+                r = vault_record_read(m->store, m->keyring, uid, &vault);
+        }
+        if (r < 0)
+                return r;
+        if (!streq(vault->user, user)) {
+                /* The uid changed hands (I8): whoever has it now finds nothing. */
+                r = failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of uid %u was made for another user name and stays sealed; ask an administrator", (unsigned)uid);
+                return r;
+        }
+        if (vault->state != VAULT_ACTIVE) {
+                r = failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of %s is %s; ask an administrator", user, vault->state == VAULT_SEALED ? "sealed" : "locked");
+                if (r == FAILED)
+                        failure->state = strdup(vault->state == VAULT_SEALED ? "sealed" : "locked");
+                return r;
+        }
+        *ret = TAKE_PTR(vault);
+        return 0;
+}
+
+int manager_caller(Manager *m, Call *call, char **ret_user, Vault **ret_vault, Failure *failure) {
+        _cleanup_(freep) char *user = NULL;
+        uid_t uid = call_principal(call)->uid;
+        int r;
+
+        r = manager_user(m, uid, &user, failure);
+        if (r == 0)
+                r = manager_open_vault(m, uid, user, ret_vault, failure);
+        if (r == 0 && ret_user)
+                *ret_user = TAKE_PTR(user);
+        return r;
+}
+
+int manager_service(Manager *m, const char *name, const ServiceProfile **ret, Failure *failure) {
+        _cleanup_(freep) char *shown = NULL;
+        int r;
+
+        *ret = config_find_service(m->config, name);
+        if (*ret)
+                return 0;
+        shown = printable(name, 64);
+        if (!shown)
+                return -ENOMEM;
+        r = failure_set(failure, FAILURE_NO_SUCH_SERVICE, "Run: vaultctl services", "this host has no service named %s", shown);
+        if (r == FAILED)
+                failure->service = TAKE_PTR(shown);
+        return r;
+}
+
+int failure_not_connected(Failure *failure, const ServiceProfile *profile) {
+        _cleanup_(freep) char *hint = NULL;
+        int r;
+
+        if (asprintf(&hint, "Run: vaultctl connect %s", profile->name) < 0) {
+                hint = NULL;
+                return -ENOMEM;
+        }
+        r = failure_set(failure, FAILURE_NOT_CONNECTED, hint, "%s credentials not configured", profile->title);
+        if (r == FAILED) {
+                failure->service = strdup(profile->name);
+                failure->title = strdup(profile->title);
+        }
+        return r;
+}
+
+const char *custody_to_string(Custody custody) {
+        static const char *const names[] = {
+                [CUSTODY_AUTO] = "auto",
+                [CUSTODY_HOST] = "host",
+                [CUSTODY_PLATFORM] = "platform",
+                [CUSTODY_MIRROR] = "mirror",
+        };
+
+        return (unsigned)custody < ELEMENTSOF(names) ? names[custody] : "host";
+}
+
+json_object *account_to_json(const char *id, const char *name) {
+        return json_build("id", 's', id, "name", 's', name, NULL);
+}
+
+json_object *strv_to_json(char *const *list) {
+        json_object *array = json_object_new_array();
+
+        for (char *const *s = list; array && s && *s; s++)
+                if (json_array_add_string(array, *s) < 0) {
+                        json_object_put(array);
+                        return NULL;
+                }
+        return array;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "identity/principal.h"
+#include "ipc/server.h"
+#include "oauth/oauth.h"
+#include "platform/platform.h"
+#include "util/worker.h"
+
+/* Everything the methods work on; made and ended by daemon/manager.c. */
+
+typedef struct Logins Logins;
+
+typedef struct Manager {
+        sd_event *event;
+        Config *config;
+        Store *store;
+        Keyring *keyring;
+        Http *http;
+        Oauth *oauth;
+        Platform *platform; /* NULL without a workspace key */
+        Logins *logins;
+        Worker *worker;
+        char hostname[256];
+} Manager;
+
+/* The interfaces, NULL-ended. */
+extern const Interface *const manager_interfaces[];
+
+/* Replies for a handler that returned -errno. */
+void manager_fault(Call *call, int error, void *userdata);
+/* Replies with the failure's error; returns what call_error() returns. */
+int manager_reply_failure(Call *call, const Failure *failure);
+/* Either: FAILED → manager_reply_failure(), negative → passed on. */
+int manager_reply_outcome(Call *call, int r, const Failure *failure);
+
+/* On a fiber: the caller's name and vault, which is made when there is none. FAILED: the caller gets none (not a login user, no account, vault closed). */
+int manager_user(Manager *m, uid_t uid, char **ret_user, Failure *failure);
+int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Failure *failure);
+/* Both for a call; *ret_user may be NULL. */
+int manager_caller(Manager *m, Call *call, char **ret_user, Vault **ret_vault, Failure *failure);
+
+/* The service by name; FAILED when this host has none of that name. */
+int manager_service(Manager *m, const char *name, const ServiceProfile **ret, Failure *failure);
+const char *custody_to_string(Custody custody);
+json_object *account_to_json(const char *id, const char *name);
+json_object *strv_to_json(char *const *list);
+
+/* FAILED (NOT_CONNECTED) with exactly the text of O10. */
+int failure_not_connected(Failure *failure, const ServiceProfile *profile);
+
+extern const Interface interface_vaultd, interface_connect, interface_session, interface_login, interface_web;

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The parts of the daemon, put together in order: configuration, key, store, the outside world, the engines. Whatever
+ * fails here ends the start with one clear line: vaultd does not run half. */
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "api/logins.h"
+#include "manager.h"
+#include "util/fiber.h"
+#include "util/log.h"
+
+static int load_config(Manager *m, const DaemonOptions *o) {
+        ConfigFaults faults = {};
+        int r;
+
+        r = config_load(o->vendor_dir, o->config_dir, o->is_trusting_owner, &m->config, &faults);
+        for (size_t i = 0; i < faults.n_faults; i++)
+                log_error("%s:%u: %s", faults.faults[i].file, faults.faults[i].line, faults.faults[i].text);
+        if (r < 0)
+                log_error("the configuration in %s and %s cannot be used: %s", o->vendor_dir, o->config_dir, strerror(-r));
+        config_faults_done(&faults);
+        return r;
+}
+
+/* A credential of the service manager, or the file named on the command line. *ret NULL: neither is there. */
+static int credential_path(const char *file, const char *name, char **ret) {
+        const char *folder = getenv("CREDENTIALS_DIRECTORY");
+
+        *ret = NULL;
+        if (file)
+                *ret = strdup(file);
+        else if (folder) {
+                if (asprintf(ret, "%s/%s", folder, name) < 0)
+                        *ret = NULL;
+                else if (access(*ret, F_OK) < 0) {
+                        free(*ret);
+                        *ret = NULL;
+                        return 0;
+                }
+        } else
+                return 0;
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int load_keyring(Manager *m, const DaemonOptions *o) {
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        r = credential_path(o->kek_file, "vaultd.kek", &path);
+        if (r < 0)
+                return r;
+        if (!path) {
+                log_error("no key: give vaultd the credential vaultd.kek, or --kek-file");
+                return -ENOKEY;
+        }
+        r = keyring_load(path, o->state_dir, &m->keyring);
+        if (r < 0)
+                log_error("the key %s cannot be used: %s", path, r == -EPERM ? "others may read it, or it lies beside the database" : strerror(-r));
+        return r;
+}
+
+/* The workspace key is text in a file that only its owner may read (S8). */
+static int load_workspace_key(const char *path, bool is_credential, Secret **ret) {
+        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        char text[1024];
+        struct stat st;
+        ssize_t n;
+        int r;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || (!is_credential && (st.st_mode & 0077)))
+                return -EPERM;
+        n = read(fd, text, sizeof(text) - 1);
+        if (n < 0)
+                return -errno;
+        text[n] = 0;
+        text[strcspn(text, "\r\n")] = 0;
+        r = text[0] ? secret_new_text(text, ret) : -ENODATA;
+        erase(text, sizeof(text));
+        return r;
+}
+
+static int start_platform(Manager *m, const DaemonOptions *o) {
+        _cleanup_(secret_freep) Secret *key = NULL;
+        _cleanup_(freep) char *path = NULL;
+        int r;
+
+        r = credential_path(o->workspace_key_file, "vaultd.workspace-key", &path);
+        if (r < 0 || !path)
+                return r;
+        r = load_workspace_key(path, !o->workspace_key_file, &key);
+        if (r < 0) {
+                log_error("the workspace key %s cannot be used: %s", path, r == -EPERM ? "others may read it" : strerror(-r));
+                return r;
+        }
+        return platform_new(&(PlatformOptions){ .http = m->http, .store = m->store, .keyring = m->keyring, .config = m->config,
+                                            .workspace_key = key, .hostname = m->hostname },
+                        &m->platform);
+}
+
+static int recover(void *userdata) {
+        Manager *m = userdata;
+        int r = platform_recover(m->platform);
+
+        if (r < 0 && r != -ECANCELED)
+                log_warning("what a former run left on the Claude Platform could not be looked at: %s", strerror(-r));
+        return r;
+}
+
+static int start_engines(Manager *m, const DaemonOptions *o) {
+        int r;
+
+        r = http_new(m->event, &(HttpOptions){ .ca_file = m->config->ca_file, .proxy = m->config->proxy,
+                                     .allow_private = (const char *const *)m->config->allow_private, .user_agent = "vaultd/" VAULTD_VERSION },
+                        &m->http);
+        if (r < 0)
+                return r;
+        r = oauth_new(&(OauthOptions){ .event = m->event, .http = m->http, .store = m->store, .keyring = m->keyring, .config = m->config,
+                                      .hostname = m->hostname },
+                        &m->oauth);
+        if (r < 0)
+                return r;
+        r = start_platform(m, o);
+        if (r < 0)
+                return r;
+        return m->platform ? fiber_spawn(m->event, recover, NULL, m, NULL) : 0;
+}
+
+int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = calloc(1, sizeof(Manager));
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        m->event = sd_event_ref(event);
+        if (gethostname(m->hostname, sizeof(m->hostname) - 1) < 0)
+                return -errno;
+        r = load_config(m, o);
+        if (r >= 0)
+                r = load_keyring(m, o);
+        if (r < 0)
+                return r;
+        r = store_open(o->state_dir, m->config->map_size, event, &m->store);
+        if (r < 0) {
+                log_error("the store in %s cannot be opened: %s", o->state_dir,
+                                r == -EBUSY              ? "another vaultd has it open"
+                                : r == -EPROTONOSUPPORT ? "a newer vaultd wrote it"
+                                                         : strerror(-r));
+                return r;
+        }
+        r = logins_new(o->runtime_dir, &m->logins);
+        if (r < 0) {
+                log_error("the folder of logins %s cannot be used: %s", o->runtime_dir, strerror(-r));
+                return r;
+        }
+        r = worker_new(event, &m->worker);
+        if (r >= 0)
+                r = start_engines(m, o);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        /* Every fiber comes to its end before what it works on goes. After a whole run none is left; after a failed start the loop still turns. */
+        while (m->event && sd_event_get_state(m->event) != SD_EVENT_FINISHED && fiber_cancel_all() > 0)
+                if (sd_event_run(m->event, UINT64_MAX) < 0)
+                        break;
+        (void)platform_free(m->platform);
+        (void)oauth_free(m->oauth);
+        (void)http_free(m->http);
+        (void)worker_free(m->worker);
+        (void)logins_free(m->logins);
+        (void)store_free(m->store);
+        (void)keyring_free(m->keyring);
+        (void)config_free(m->config);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}

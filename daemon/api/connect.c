@@ -3,6 +3,8 @@
 /* io.vaultd.Connect: begin, paste, claim, give up, disconnect. All authority (I10): they widen what the caller's agents
  * can reach. The vault is the caller's by its uid; a flow or service named in a parameter is looked for among the caller's own. */
 
+#include <stdio.h>
+
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "util/clock.h"

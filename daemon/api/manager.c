@@ -6,6 +6,8 @@
  * outside the range of login users, gets no vault; nothing takes its place (I9, T13). A vault is made on first use:
  * the commit expects its absence, so of two makers one wins and both go on with the winner's. */
 
+#include <stdio.h>
+
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "identity/users.h"

@@ -6,6 +6,8 @@
  * that; Start wants the digest back and refuses when the plan has changed since. A missing connection is named before
  * anything is made, and nobody else's credential takes its place (O10, H5). */
 
+#include <stdio.h>
+
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "util/clock.h"

@@ -60,15 +60,15 @@ int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, jso
                 return mcp_message_result(body, n, id, ret_result);
 
         /* Events end at an empty line; lines end with LF or CRLF as servers send them. */
-        for (size_t at = 0; at < n;) {
-                const char *lf = memmem(body + at, n - at, "\n\n", 2), *crlf = memmem(body + at, n - at, "\r\n\r\n", 4);
+        for (const char *p = body, *stop = body + n; p < stop;) {
+                size_t left = (size_t)(stop - p);
+                const char *lf = memmem(p, left, "\n\n", 2), *crlf = memmem(p, left, "\r\n\r\n", 4);
                 const char *end = lf && (!crlf || lf < crlf) ? lf : crlf;
-                size_t length = end ? (size_t)(end - (body + at)) : n - at;
-                int r = sse_event_result(body + at, length, id, ret_result);
+                int r = sse_event_result(p, end ? (size_t)(end - p) : left, id, ret_result);
 
                 if (r <= 0)
                         return r;
-                at += length + (end == crlf && crlf ? 4 : 2);
+                p = end ? end + (end == crlf ? 4 : 2) : stop;
         }
         return FAILED;
 }

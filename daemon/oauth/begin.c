@@ -6,6 +6,7 @@
  * and the state parameter are 128 and 256 random bits of which only digests are stored in clear. */
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"

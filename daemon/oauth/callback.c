@@ -7,6 +7,8 @@
  * flow without a word from that issuer being shown (RFC 9207 section 2.4). On a loopback callback the kernel says who owns the other
  * end of the TCP connection, and that must be the uid that began (O4). Whatever fails after tokens were received revokes them. */
 
+#include <stdio.h>
+
 #include "identity/tcp-peer.h"
 #include "oauth/oauth-internal.h"
 #include "util/encode.h"

@@ -4,6 +4,7 @@
  * page showed after consent (O4, T14). Only the code's keyed digest is stored; three wrong tries revoke the grant. */
 
 #include <ctype.h>
+#include <stdio.h>
 
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"

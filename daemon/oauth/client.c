@@ -4,6 +4,7 @@
  * once per issuer and redirect address and kept. Credentials of one issuer are never shown to another. */
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "oauth/oauth-internal.h"

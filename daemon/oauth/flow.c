@@ -8,6 +8,8 @@
  * callbacks with the same state one wins and the other is told so. What a crash leaves is decided by the state alone
  * (sweep.c). */
 
+#include <stdio.h>
+
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"
 #include "util/encode.h"

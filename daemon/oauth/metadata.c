@@ -7,6 +7,8 @@
  * must be the very string that was asked for, every endpoint must be an https address, and PKCE S256 must be offered.
  * The resource and issuer strings are kept byte for byte: a re-serialised one is another one. */
 
+#include <stdio.h>
+
 #include "oauth/oauth-internal.h"
 #include "util/url.h"
 

@@ -204,7 +204,7 @@ int in_child(int (*function)(void *), void *userdata, char **ret_stderr) {
         char *text = calloc(1, 65536);
         assert_non_null(text);
         (void)pread(fd, text, 65535, 0);
-        if (!WIFEXITED(status) || WEXITSTATUS(status) == 99)
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 99)
                 print_message("# child: %s\n", text);
         if (ret_stderr)
                 *ret_stderr = text;

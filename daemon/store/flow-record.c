@@ -7,8 +7,9 @@
  * look up by. A flow is therefore read in two steps: clear fields, the vault of the uid they name, then the seal,
  * which refuses a record whose uid or vault id was changed.
  *
- * One user's damaged flow must not keep the timer or a page of another from working: lookups that cross uids pass over
- * what does not open; a look-up of that very flow, or of that uid's, says -EBADMSG.
+ * One user's damaged flow must not keep the timer or a page of another from working, and a damaged uid could name anybody: lists
+ * pass over what does not open, since a flow lives ten minutes and can be begun anew. A look-up of that very flow
+ * says -EBADMSG.
  *
  * Who may call: the loop's thread. */
 
@@ -136,7 +137,7 @@ static int list_visit(const StoreKey *key, const uint8_t *value, size_t size, vo
         int r;
 
         r = flow_decode(walk->store, walk->keyring, walk->uid, key, value, size, &f);
-        if (r == -ENOENT || (r == -EBADMSG && walk->uid == UID_INVALID))
+        if (r == -ENOENT || r == -EBADMSG)
                 return 0;
         if (r >= 0)
                 r = record_list_add(&walk->list, f);

@@ -120,7 +120,7 @@ typedef struct Flow {
 /* Flows are found before their uid is known; the vault's key is looked up by the uid inside, which the seal confirms. */
 int flow_record_read(Store *s, Keyring *k, const uint8_t state_digest[static 32], Flow **ret);
 int flow_record_find_ticket(Store *s, Keyring *k, const uint8_t ticket_digest[static 32], Flow **ret);
-/* All flows, of that uid unless UID_INVALID; then what does not open is passed over. */
+/* All flows, of that uid unless UID_INVALID. What does not open is passed over: whose it is cannot be told. */
 int flow_record_list(Store *s, Keyring *k, uid_t uid, Flow ***ret, size_t *ret_n);
 int flow_record_put(StoreBatch *b, const Vault *v, const Flow *f);
 int flow_record_delete(StoreBatch *b, const Flow *f);

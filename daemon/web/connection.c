@@ -48,17 +48,15 @@ static void table_wake(ConnectionTable *t) {
 
 static void connection_cut(Connection *c) {
         c->is_cut = true;
+        c->table->n_cut++;
         (void)shutdown(c->fd, SHUT_RDWR);
 }
 
+/* Keeps the connections that are not on their way out below the crowd's limit. */
 static void table_make_room(ConnectionTable *t) {
-        if (t->n_connections < CONNECTIONS_CROWDED)
-                return;
-        for (Connection *c = t->oldest; c; c = c->next)
-                if (c->is_claimed && c->state == CONNECTION_RECEIVING && !c->is_cut) {
+        for (Connection *c = t->oldest; c && t->n_connections - t->n_cut > CONNECTIONS_CROWDED; c = c->next)
+                if (c->is_claimed && c->state == CONNECTION_RECEIVING && !c->is_cut)
                         connection_cut(c);
-                        return;
-                }
 }
 
 bool connection_admits(ConnectionTable *t) {
@@ -77,7 +75,6 @@ int connection_add(ConnectionTable *t, int fd, Connection **ret) {
         c->deadline_usec = c->begun_usec + CONNECTION_RECEIVE_USEC;
 
         (void)pthread_mutex_lock(&t->lock);
-        table_make_room(t);
         c->previous = t->newest;
         if (t->newest)
                 t->newest->next = c;
@@ -85,8 +82,8 @@ int connection_add(ConnectionTable *t, int fd, Connection **ret) {
                 t->oldest = c;
         t->newest = c;
         t->n_connections++;
+        table_make_room(t);
         (void)pthread_mutex_unlock(&t->lock);
-        table_wake(t);
         *ret = c;
         return 0;
 }
@@ -100,6 +97,8 @@ Connection *connection_claim(ConnectionTable *t, int fd) {
                         c->is_claimed = true;
                         break;
                 }
+        /* In a rush they come faster than threads start, and those that could not be cut then can be now. */
+        table_make_room(t);
         (void)pthread_mutex_unlock(&t->lock);
         return c;
 }
@@ -114,8 +113,17 @@ static void table_unlink(ConnectionTable *t, Connection *c) {
         else
                 t->newest = c->previous;
         t->n_connections--;
+        if (c->is_cut)
+                t->n_cut--;
         if (c->state == CONNECTION_ANSWERING)
                 t->n_answering--;
+}
+
+void connection_forget_target(Connection *c) {
+        if (c->target)
+                explicit_bzero(c->target, strlen(c->target));
+        free(c->target);
+        c->target = NULL;
 }
 
 void connection_remove(Connection *c) {
@@ -126,9 +134,7 @@ void connection_remove(Connection *c) {
         (void)pthread_mutex_unlock(&t->lock);
         table_wake(t);
 
-        if (c->target)
-                explicit_bzero(c->target, strlen(c->target));
-        free(c->target);
+        connection_forget_target(c);
         free(c);
 }
 

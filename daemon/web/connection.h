@@ -16,7 +16,7 @@ typedef enum ConnectionState {
 
 #define CONNECTION_RECEIVE_USEC (5 * USEC_PER_SEC)
 #define CONNECTION_SEND_USEC    (10 * USEC_PER_SEC)
-/* From this number on, a new connection replaces the oldest that has not sent its request yet. */
+/* Above this number, the oldest connection that has not sent its request yet has to go. */
 #define CONNECTIONS_CROWDED     32U
 /* No further ones are accepted; they wait in the listener's backlog. Each costs a thread (TasksMax= of the unit). */
 #define CONNECTIONS_MAX         48U
@@ -44,7 +44,7 @@ typedef struct Connection {
 struct ConnectionTable {
         pthread_mutex_t lock;
         Connection *oldest, *newest; /* by age */
-        unsigned n_connections, n_answering;
+        unsigned n_connections, n_cut, n_answering;
         int wake_fd; /* eventfd: the earliest deadline may have changed */
 };
 
@@ -57,6 +57,8 @@ bool connection_admits(ConnectionTable *t);
 int connection_add(ConnectionTable *t, int fd, Connection **ret);
 /* The connection that was added with fd last and is not claimed yet, now claimed; NULL when there is none. */
 Connection *connection_claim(ConnectionTable *t, int fd);
+/* Erases the target, which may hold an authorization code. */
+void connection_forget_target(Connection *c);
 /* Forgets it; must come before its descriptor is closed. */
 void connection_remove(Connection *c);
 /* From RECEIVING to ANSWERING. False when too many are there already; the state is then SENDING. */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Service profiles: how a service is connected (services.d/NAME.conf, section [Service]).
+ *
+ * One profile a file, so that an administrator replaces or removes exactly one service by a file of the same name. Two
+ * profiles with one name would make it a matter of order which credentials go where, so that is a fault naming both places.
+ * The client secret is not part of the profile, only the path of its file: profiles are shown and logged. */
+
+#include "policy/services.h"
+#include "policy/value.h"
+
+#define KEY(name, parser, member, ...) { .key = name, .parse = parser, .offset = offsetof(ServiceProfile, member), __VA_ARGS__ }
+
+static const KeyRule service_keys[] = {
+        KEY("Name", value_name, name, .is_required = true),
+        KEY("Title", value_title, title),
+        KEY("Url", value_url, url, .is_required = true),
+        KEY("Custody", value_custody, custody),
+        KEY("PasteBack", value_paste_back, paste_back),
+        KEY("Scopes", value_scope_list, scopes, .is_list = true),
+        KEY("ClientId", value_token, client_id),
+        KEY("ClientSecretFile", value_path, client_secret_file),
+        KEY("RedirectHost", value_redirect_host, redirect_host),
+        KEY("AccountTool", value_tool, account_tool),
+        KEY("AccountIdField", value_field_name, account_id_field),
+        KEY("AccountNameField", value_field_name, account_name_field),
+};
+
+static const SectionRule sections[] = {
+        { "Service", service_keys, ELEMENTSOF(service_keys) },
+};
+
+void service_profile_done(ServiceProfile *p) {
+        free(p->name);
+        free(p->title);
+        free(p->url);
+        text_list_free(p->scopes);
+        free(p->client_id);
+        free(p->client_secret_file);
+        free(p->redirect_host);
+        free(p->account_tool);
+        free(p->account_id_field);
+        free(p->account_name_field);
+        free(p->file);
+        *p = (ServiceProfile){};
+}
+
+static int default_text(char **field, const char *value) {
+        if (*field)
+                return 0;
+        *field = strdup(value);
+        return *field ? 0 : -ENOMEM;
+}
+
+/* What the file leaves open. */
+static int service_complete(ServiceProfile *p) {
+        int r;
+
+        r = default_text(&p->title, p->name);
+        if (r < 0)
+                return r;
+        r = default_text(&p->redirect_host, "127.0.0.1");
+        if (r < 0)
+                return r;
+        r = default_text(&p->account_id_field, "id");
+        if (r < 0)
+                return r;
+        return default_text(&p->account_name_field, "name");
+}
+
+/* Takes the profile over. */
+static int service_append(Config *c, ServiceProfile *p, FaultList *faults) {
+        const ServiceProfile *other = config_find_service(c, p->name);
+        ServiceProfile *grown;
+
+        if (other) {
+                fault_add(faults, p->file, p->line, "service '%s' is already defined in %s:%u", p->name, other->file, other->line);
+                return 0;
+        }
+        if (p->client_secret_file && !p->client_id)
+                fault_add(faults, p->file, p->line, "[Service] has ClientSecretFile= but no ClientId=");
+
+        grown = reallocarray(c->services, c->n_services + 1, sizeof(ServiceProfile));
+        if (!grown)
+                return -ENOMEM;
+        c->services = grown;
+        c->services[c->n_services++] = *p;
+        *p = (ServiceProfile){};
+        return 0;
+}
+
+int services_read_file(Config *c, const char *path, const IniFile *ini, FaultList *faults) {
+        int r;
+
+        for (size_t i = 0; i < ini->n_sections; i++) {
+                _cleanup_(service_profile_done) ServiceProfile p = { .line = ini->sections[i].line };
+                const SectionRule *rule = section_find(path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
+
+                if (!rule)
+                        continue;
+                p.file = strdup(path);
+                if (!p.file)
+                        return -ENOMEM;
+                r = section_apply(path, &ini->sections[i], rule, &p, faults);
+                if (r < 0)
+                        return r;
+                if (!p.name || !p.url) /* a fault has been added */
+                        continue;
+                r = service_complete(&p);
+                if (r < 0)
+                        return r;
+                r = service_append(c, &p, faults);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+const ServiceProfile *config_find_service(const Config *c, const char *name) {
+        for (size_t i = 0; i < c->n_services; i++)
+                if (streq(c->services[i].name, name))
+                        return &c->services[i];
+        return NULL;
+}

@@ -4,6 +4,7 @@
  * fails here ends the start with one clear line: vaultd does not run half. */
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "api/logins.h"

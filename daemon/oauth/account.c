@@ -55,20 +55,25 @@ static int sse_event_result(const char *event, size_t n, int64_t id, json_object
         return r;
 }
 
+/* Bytes up to and with the empty line that ends an event; all of them where none does. Lines end with LF or CRLF, as servers send them. */
+static size_t sse_event_size(const char *text, size_t n) {
+        for (size_t i = 0; i + 1 < n; i++)
+                if (text[i] == '\n' && (text[i + 1] == '\n' || (text[i + 1] == '\r' && i + 2 < n && text[i + 2] == '\n')))
+                        return i + (text[i + 1] == '\n' ? 2 : 3);
+        return n;
+}
+
 int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result) {
         if (!is_stream)
                 return mcp_message_result(body, n, id, ret_result);
 
-        /* Events end at an empty line; lines end with LF or CRLF as servers send them. */
-        for (const char *p = body, *stop = body + n; p < stop;) {
-                size_t left = (size_t)(stop - p);
-                const char *lf = memmem(p, left, "\n\n", 2), *crlf = memmem(p, left, "\r\n\r\n", 4);
-                const char *end = lf && (!crlf || lf < crlf) ? lf : crlf;
-                int r = sse_event_result(p, end ? (size_t)(end - p) : left, id, ret_result);
+        for (size_t at = 0; at < n;) {
+                size_t size = sse_event_size(body + at, n - at);
+                int r = sse_event_result(body + at, size, id, ret_result);
 
                 if (r <= 0)
                         return r;
-                p = end ? end + (end == crlf ? 4 : 2) : stop;
+                at += size;
         }
         return FAILED;
 }

@@ -135,9 +135,9 @@ static int reply_check(json_object *message, bool wants_more, json_object **ret_
 
 int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameters, bool *ret_continues, Fault *fault) {
         _cleanup_(json_putp) json_object *message = NULL;
-        json_object *parameters;
-        const char *text, *error;
-        bool continues;
+        json_object *parameters = NULL;
+        const char *text, *error = NULL;
+        bool continues = false;
         size_t size;
         int r;
 

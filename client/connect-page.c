@@ -157,7 +157,7 @@ static bool say_rejected(const Context *c, Fault *fault) {
 
 /* Asks for the code until it is right, the tries are used up, or nobody answers. */
 static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault) {
-        for (unsigned n_tries = 0; n_tries < TRIES_MAX;) {
+        for (unsigned n_tries = 0;;) {
                 _cleanup_(erase_linep) char *code = NULL;
                 int r;
 
@@ -176,7 +176,6 @@ static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault)
                 if (n_tries == TRIES_MAX || !say_rejected(connect->context, fault))
                         return r;
         }
-        return FAULT_SET;
 }
 
 /* Begins the flow and reads the first reply. */

@@ -203,7 +203,7 @@ int in_child(int (*function)(void *), void *userdata, char **ret_stderr) {
 
         char *text = calloc(1, 65536);
         assert_non_null(text);
-        (void)pread(fd, text, 65535, 0);
+        assert_true(pread(fd, text, 65535, 0) >= 0);
         if (WIFEXITED(status) && WEXITSTATUS(status) == 99)
                 print_message("# child: %s\n", text);
         if (ret_stderr)

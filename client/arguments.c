@@ -11,7 +11,11 @@
 #include "util/encode.h"
 
 const Option global_options[] = {
-        { "json", OPTION_FLAG }, { "socket", OPTION_TEXT }, { "help", OPTION_FLAG }, { "version", OPTION_FLAG }, {},
+        { "json", OPTION_FLAG },
+        { "socket", OPTION_TEXT },
+        { "help", OPTION_FLAG },
+        { "version", OPTION_FLAG },
+        {},
 };
 
 void arguments_done(Arguments *a) {
@@ -50,7 +54,8 @@ static const Option *option_find(const Option *table, const char *name, size_t n
 }
 
 /* Reads the option at argv[0]; *ret_used is 1, or 2 when its value stood apart. */
-static int option_parse(int argc, char **argv, const Option *options, Arguments *a, int *ret_used, Fault *fault) {
+static int option_parse(
+                int argc, char **argv, const Option *options, Arguments *a, int *ret_used, Fault *fault) {
         const char *name = argv[0] + 2, *equals = strchr(name, '='), *value = NULL;
         size_t n = equals ? (size_t)(equals - name) : strlen(name);
         const Option *option = option_find(global_options, name, n) ?: option_find(options, name, n);
@@ -74,7 +79,8 @@ static int option_parse(int argc, char **argv, const Option *options, Arguments 
         return 0;
 }
 
-int arguments_parse(int argc, char **argv, const Option *options, bool stops_at_word, Arguments *ret, int *ret_used, Fault *fault) {
+int arguments_parse(int argc, char **argv, const Option *options, bool stops_at_word, Arguments *ret,
+                int *ret_used, Fault *fault) {
         _cleanup_(arguments_done) Arguments a = {
                 .given = calloc((size_t)argc + 1, sizeof(GivenOption)),
                 .words = calloc((size_t)argc + 1, sizeof(char *)),

@@ -34,7 +34,8 @@ extern const Option global_options[];
 /* Sorts argv[0 … argc) into options of the two tables (ended by a NULL name; options may be NULL) and words. "--" ends the
  * options, "-" is a word. With stops_at_word it stops before the first word and *ret_used (optional) says how many were read.
  * Unknown, doubled or valueless options and text that is not UTF-8 are usage faults. 0 or FAULT_SET. */
-int arguments_parse(int argc, char **argv, const Option *options, bool stops_at_word, Arguments *ret, int *ret_used, Fault *fault);
+int arguments_parse(int argc, char **argv, const Option *options, bool stops_at_word, Arguments *ret,
+                int *ret_used, Fault *fault);
 void arguments_done(Arguments *a);
 
 bool arguments_has(const Arguments *a, const char *name);

@@ -42,7 +42,8 @@ uid_t call_peer_uid(Call *call) {
 
 /* Says why vaultd is out of reach, and for the installed system what to do. */
 static int fault_set_unreachable(Fault *f, const char *path, bool is_system_socket, int error) {
-        const char *hint = is_system_socket ? "Ask your administrator to run: systemctl start vaultd.socket" : NULL;
+        const char *hint = is_system_socket ? "Ask your administrator to run: systemctl start vaultd.socket"
+                                            : NULL;
         const char *why;
 
         switch (-error) {
@@ -73,7 +74,7 @@ static int fault_set_unreachable(Fault *f, const char *path, bool is_system_sock
                 break;
         }
         return fault_set(f, EXIT_CODE_UNREACHABLE, "io.vaultd.client.Unreachable", hint,
-                "Cannot reach vaultd at %s: %s", path, why);
+                        "Cannot reach vaultd at %s: %s", path, why);
 }
 
 int call_open(const Context *c, Call **ret, Fault *fault) {
@@ -83,7 +84,8 @@ int call_open(const Context *c, Call **ret, Fault *fault) {
         if (!call)
                 return fault_set_memory(fault);
         call->socket_path = c->socket_path;
-        r = wire_client_connect(c->socket_path, now_monotonic() + CONNECT_USEC, c->is_system_socket, &call->wire);
+        r = wire_client_connect(
+                        c->socket_path, now_monotonic() + CONNECT_USEC, c->is_system_socket, &call->wire);
         if (r < 0)
                 return fault_set_unreachable(fault, c->socket_path, c->is_system_socket, r);
         *ret = TAKE_PTR(call);
@@ -95,8 +97,10 @@ int call_send(Call *call, const char *method, json_object *parameters, bool want
         const char *text;
         int r;
 
-        message = json_build("method", 's', method, "parameters", 'o', parameters ?: json_object_new_object(), NULL);
-        if (!message || (wants_more && json_add_bool(message, "more", true) < 0) || !(text = json_text(message)))
+        message = json_build("method", 's', method, "parameters", 'o',
+                        parameters ?: json_object_new_object(), NULL);
+        if (!message || (wants_more && json_add_bool(message, "more", true) < 0) ||
+                        !(text = json_text(message)))
                 return fault_set_memory(fault);
         call->wants_more = wants_more;
         r = wire_client_send(call->wire, text, strlen(text), now_monotonic() + CONNECT_USEC);
@@ -106,8 +110,8 @@ int call_send(Call *call, const char *method, json_object *parameters, bool want
 }
 
 /* The shape of a reply; *ret_parameters is borrowed from message. */
-static int reply_check(json_object *message, bool wants_more, json_object **ret_parameters, bool *ret_continues,
-        const char **ret_error, Fault *fault) {
+static int reply_check(json_object *message, bool wants_more, json_object **ret_parameters,
+                bool *ret_continues, const char **ret_error, Fault *fault) {
         json_object *parameters = NULL;
         const char *error = NULL;
         bool continues = false;
@@ -133,7 +137,8 @@ static int reply_check(json_object *message, bool wants_more, json_object **ret_
         return 0;
 }
 
-int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameters, bool *ret_continues, Fault *fault) {
+int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameters, bool *ret_continues,
+                Fault *fault) {
         _cleanup_(json_putp) json_object *message = NULL;
         json_object *parameters = NULL;
         const char *text, *error = NULL;
@@ -168,12 +173,13 @@ int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameter
 }
 
 int fault_set_silence(Fault *fault, uint64_t timeout_usec) {
-        return fault_set(fault, EXIT_CODE_UNREACHABLE, "io.vaultd.client.Unreachable", "Run: vaultctl doctor",
-                "vaultd did not answer within %u seconds", (unsigned)(timeout_usec / USEC_PER_SEC));
+        return fault_set(fault, EXIT_CODE_UNREACHABLE, "io.vaultd.client.Unreachable",
+                        "Run: vaultctl doctor", "vaultd did not answer within %u seconds",
+                        (unsigned)(timeout_usec / USEC_PER_SEC));
 }
 
 int call_method(const Context *c, const char *method, json_object *parameters, uint64_t timeout_usec,
-        json_object **ret_parameters, Fault *fault) {
+                json_object **ret_parameters, Fault *fault) {
         _cleanup_(json_putp) json_object *taken = parameters;
         _cleanup_(call_freep) Call *call = NULL;
         int r;

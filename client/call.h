@@ -16,14 +16,15 @@ typedef struct Call Call;
 /* The usual case: connects, calls, waits at most timeout_usec. parameters are taken (NULL: none). 0 and a new reference to
  * the reply's parameters, or FAULT_SET. */
 int call_method(const Context *c, const char *method, json_object *parameters, uint64_t timeout_usec,
-        json_object **ret_parameters, Fault *fault);
+                json_object **ret_parameters, Fault *fault);
 
 /* The pieces, for conversations: a call with `more` whose replies arrive while the user types. */
 int call_open(const Context *c, Call **ret, Fault *fault);
 int call_send(Call *call, const char *method, json_object *parameters, bool wants_more, Fault *fault);
 /* Waits for the next reply until deadline_usec (CLOCK_MONOTONIC). 1 and a new reference to its parameters; 0 when the deadline
  * passed; FAULT_SET, also for an error reply. *ret_continues (optional) tells whether more replies follow. */
-int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameters, bool *ret_continues, Fault *fault);
+int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameters, bool *ret_continues,
+                Fault *fault);
 int call_fd(Call *call);
 /* The uid of the listener. */
 uid_t call_peer_uid(Call *call);

@@ -19,8 +19,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
         if (!code || streq(code, "-")) {
                 r = terminal_ask_line("Code shown on the page:", &line);
                 if (r < 0 || isempty(line)) {
-                        (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl claim CODE",
-                                "No code was given");
+                        (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
+                                        "Run: vaultctl claim CODE", "No code was given");
                         return fault_report(c, &fault);
                 }
                 code = line;

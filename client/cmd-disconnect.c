@@ -21,11 +21,12 @@ static int ask(const Arguments *a, Fault *fault) {
 
         if (arguments_has(a, "yes") || !terminal_can_ask())
                 return 0;
-        if (asprintf(&question, "Disconnect %s%s%s? Its credential is revoked and erased. [y/N]", arguments_word(a, 0),
-                label ? " as " : "", label ?: "") < 0)
+        if (asprintf(&question, "Disconnect %s%s%s? Its credential is revoked and erased. [y/N]",
+                            arguments_word(a, 0), label ? " as " : "", label ?: "") < 0)
                 return fault_set_memory(fault);
         if (terminal_ask_yes(question) <= 0)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL, "Nothing was disconnected");
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL,
+                                "Nothing was disconnected");
         return 0;
 }
 
@@ -38,9 +39,11 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
         if (ask(a, &fault) < 0)
                 return fault_report(c, &fault);
-        parameters = json_build("service", 's', arguments_word(a, 0), "label", 's', arguments_value(a, "as"), NULL);
-        if (call_method(c, "io.vaultd.Connect.Disconnect", parameters, CALL_REMOTE_USEC, &reply, &fault) < 0 ||
-                reply_need_string(reply, "title", &title, &fault) < 0)
+        parameters = json_build(
+                        "service", 's', arguments_word(a, 0), "label", 's', arguments_value(a, "as"), NULL);
+        if (call_method(c, "io.vaultd.Connect.Disconnect", parameters, CALL_REMOTE_USEC, &reply, &fault) <
+                                        0 ||
+                        reply_need_string(reply, "title", &title, &fault) < 0)
                 return fault_report(c, &fault);
         if (json_get_bool(reply, "revoked", &is_revoked) < 0) {
                 (void)fault_set_bad_reply(&fault, "member 'revoked' is missing or of another type");
@@ -51,7 +54,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
         else if (is_revoked)
                 say_styled(c, STYLE_GOOD, "%s is disconnected: revoked there, erased here.", title);
         else
-                say_styled(c, STYLE_WARNING, "%s is disconnected: erased here, but not revoked there.", title);
+                say_styled(c, STYLE_WARNING, "%s is disconnected: erased here, but not revoked there.",
+                                title);
         if (json_string(reply, "notice"))
                 say(c, "%s", json_string(reply, "notice"));
         return EXIT_CODE_DONE;

@@ -16,8 +16,10 @@
 #include "client/table.h"
 #include "json/object.h"
 
-static int add_finding(json_object *findings, const char *check, const char *verdict, const char *message, const char *hint) {
-        json_object *finding = json_build("check", 's', check, "verdict", 's', verdict, "message", 's', message, "hint", 's', hint, NULL);
+static int add_finding(json_object *findings, const char *check, const char *verdict, const char *message,
+                const char *hint) {
+        json_object *finding = json_build("check", 's', check, "verdict", 's', verdict, "message", 's',
+                        message, "hint", 's', hint, NULL);
 
         if (!finding || json_object_array_add(findings, finding) < 0) {
                 json_object_put(finding);
@@ -31,7 +33,9 @@ static int add_finding(json_object *findings, const char *check, const char *ver
 /* The socket file. Returns 1 when it is a socket, whoever it belongs to: then it matters who listens. */
 static int check_socket(const Context *c, json_object *findings) {
         _cleanup_(freep) char *message = NULL;
-        const char *hint = c->is_system_socket ? "Ask your administrator to run: systemctl enable --now vaultd.socket" : NULL;
+        const char *hint = c->is_system_socket ? "Ask your administrator to run: systemctl enable --now "
+                                                 "vaultd.socket"
+                                               : NULL;
         bool is_socket = false;
         struct stat st;
         int r = 0;
@@ -41,13 +45,16 @@ static int check_socket(const Context *c, json_object *findings) {
         else if (!(is_socket = S_ISSOCK(st.st_mode)))
                 r = asprintf(&message, "%s is not a socket", c->socket_path);
         else if (c->is_system_socket && st.st_uid != 0)
-                r = asprintf(&message, "%s belongs to uid %u instead of root", c->socket_path, (unsigned)st.st_uid);
+                r = asprintf(&message, "%s belongs to uid %u instead of root", c->socket_path,
+                                (unsigned)st.st_uid);
         else if (c->is_system_socket && (st.st_mode & 0777) != 0666)
-                r = asprintf(&message, "%s has mode %04o instead of 0666", c->socket_path, (unsigned)(st.st_mode & 0777));
+                r = asprintf(&message, "%s has mode %04o instead of 0666", c->socket_path,
+                                (unsigned)(st.st_mode & 0777));
         if (r < 0)
                 return -ENOMEM;
         if (message) {
-                r = add_finding(findings, "socket", "fault", message, is_socket && hint ? HINT_RESTART : hint);
+                r = add_finding(findings, "socket", "fault", message,
+                                is_socket && hint ? HINT_RESTART : hint);
                 return r < 0 ? r : is_socket;
         }
         if (asprintf(&message, "%s is there", c->socket_path) < 0)
@@ -62,11 +69,12 @@ static int check_listener(const Context *c, Call *call, json_object *findings) {
         bool is_root = call_peer_uid(call) == 0;
         int r;
 
-        if (asprintf(&message, is_root ? "root listens" : "uid %u listens instead of root", (unsigned)call_peer_uid(call)) < 0)
+        if (asprintf(&message, is_root ? "root listens" : "uid %u listens instead of root",
+                            (unsigned)call_peer_uid(call)) < 0)
                 return -ENOMEM;
         if (is_root || !c->is_system_socket)
                 r = add_finding(findings, "listener", is_root ? "ok" : "warning", message,
-                        is_root ? NULL : "A daemon that systemd did not start is for tests only");
+                                is_root ? NULL : "A daemon that systemd did not start is for tests only");
         else
                 r = add_finding(findings, "listener", "fault", message, HINT_RESTART);
         return r < 0 ? r : is_root || !c->is_system_socket;
@@ -82,15 +90,17 @@ static int check_version(const Context *c, json_object *findings) {
         int r;
 
         if (call_method(c, "org.varlink.service.GetInfo", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                reply_need_string(reply, "version", &version, &fault) < 0) {
-                r = add_finding(findings, "daemon", "fault", fault.message, "Ask your administrator to look at: journalctl -u vaultd");
+                        reply_need_string(reply, "version", &version, &fault) < 0) {
+                r = add_finding(findings, "daemon", "fault", fault.message,
+                                "Ask your administrator to look at: journalctl -u vaultd");
                 return r < 0 ? r : 0;
         }
         is_same = streq(version, VAULTD_VERSION);
-        if (asprintf(&message, is_same ? "vaultd %s answers" : "vaultd is version %s, vaultctl is %s", version, VAULTD_VERSION) < 0)
+        if (asprintf(&message, is_same ? "vaultd %s answers" : "vaultd is version %s, vaultctl is %s",
+                            version, VAULTD_VERSION) < 0)
                 return -ENOMEM;
         r = add_finding(findings, "version", is_same ? "ok" : "warning", message,
-                is_same ? NULL : "Ask your administrator to restart vaultd after the update");
+                        is_same ? NULL : "Ask your administrator to restart vaultd after the update");
         return r < 0 ? r : 1;
 }
 
@@ -101,12 +111,14 @@ static int add_daemon_findings(const Context *c, json_object *findings) {
         json_object *theirs;
 
         if (call_method(c, "io.vaultd.Doctor", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                reply_need_array(reply, "findings", json_type_object, &theirs, &fault) < 0)
+                        reply_need_array(reply, "findings", json_type_object, &theirs, &fault) < 0)
                 return add_finding(findings, "daemon", "fault", fault.message, fault.hint);
         for (size_t i = 0; i < json_object_array_length(theirs); i++) {
                 json_object *finding = json_object_array_get_idx(theirs, i);
-                int r = add_finding(findings, json_string(finding, "check") ?: "daemon", json_string(finding, "verdict") ?: "fault",
-                        json_string(finding, "message") ?: "A finding without a message", json_string(finding, "hint"));
+                int r = add_finding(findings, json_string(finding, "check") ?: "daemon",
+                                json_string(finding, "verdict") ?: "fault",
+                                json_string(finding, "message") ?: "A finding without a message",
+                                json_string(finding, "hint"));
 
                 if (r < 0)
                         return r;
@@ -127,7 +139,8 @@ static int examine(const Context *c, json_object *findings) {
         looser.is_system_socket = false;
         r = call_open(&looser, &call, &fault);
         if (r < 0)
-                return add_finding(findings, "listener", "fault", fault.message, c->is_system_socket ? HINT_RESTART : NULL);
+                return add_finding(findings, "listener", "fault", fault.message,
+                                c->is_system_socket ? HINT_RESTART : NULL);
         r = check_listener(c, call, findings);
         if (r <= 0)
                 return r;
@@ -158,7 +171,7 @@ static void print_findings(const Context *c, json_object *findings) {
                 const char *verdict = json_string(finding, "verdict"), *hint = json_string(finding, "hint");
 
                 say_styled(c, verdict_style(verdict), "%-8s %s: %s", verdict, json_string(finding, "check"),
-                        json_string(finding, "message"));
+                                json_string(finding, "message"));
                 if (hint)
                         say(c, "         %s", hint);
         }

@@ -18,8 +18,10 @@ static int add_row(Table *table, json_object *service, Fault *fault) {
         json_object *account = NULL;
         bool is_connected = false;
 
-        if (reply_need_string(service, "name", &name, fault) < 0 || reply_need_string(service, "title", &title, fault) < 0 ||
-                reply_need_string(service, "url", &url, fault) < 0 || reply_need_string(service, "custody", &custody, fault) < 0)
+        if (reply_need_string(service, "name", &name, fault) < 0 ||
+                        reply_need_string(service, "title", &title, fault) < 0 ||
+                        reply_need_string(service, "url", &url, fault) < 0 ||
+                        reply_need_string(service, "custody", &custody, fault) < 0)
                 return FAULT_SET;
         if (json_get_bool(service, "connected", &is_connected) < 0)
                 return fault_set_bad_reply(fault, "member 'connected' is missing or of another type");
@@ -44,7 +46,7 @@ static ExitCode run(const Context *c, const Arguments *a) {
         size_t n;
 
         if (call_method(c, "io.vaultd.Services", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                reply_need_array(reply, "services", json_type_object, &services, &fault) < 0)
+                        reply_need_array(reply, "services", json_type_object, &services, &fault) < 0)
                 return fault_report(c, &fault);
         n = json_object_array_length(services);
         for (size_t i = 0; i < n && table; i++)
@@ -57,7 +59,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
         if (c->is_json)
                 output_json(reply);
         else if (n == 0)
-                say(c, "No services are set up on this host. Your administrator adds them in %s/services.d.", VAULTD_CONFIG_DIR);
+                say(c, "No services are set up on this host. Your administrator adds them in %s/services.d.",
+                                VAULTD_CONFIG_DIR);
         else {
                 table_print(c, table, 0);
                 say(c, "%s", "");

@@ -16,7 +16,11 @@
 #include "json/object.h"
 
 static const Option options[] = {
-        { "server", OPTION_LIST }, { "title", OPTION_TEXT }, { "message", OPTION_TEXT }, { "yes", OPTION_FLAG }, {},
+        { "server", OPTION_LIST },
+        { "title", OPTION_TEXT },
+        { "message", OPTION_TEXT },
+        { "yes", OPTION_FLAG },
+        {},
 };
 
 /* The names given with --server, or NULL for the host's default. *ret is a new reference. */
@@ -41,9 +45,10 @@ static int add_server(Table *table, json_object *server, Fault *fault) {
         const char *title, *account;
         json_object *on, *asking;
 
-        if (reply_need_string(server, "title", &title, fault) < 0 || reply_need_string(server, "account", &account, fault) < 0 ||
-                reply_need_array(server, "toolsOn", json_type_string, &on, fault) < 0 ||
-                reply_need_array(server, "toolsAsk", json_type_string, &asking, fault) < 0)
+        if (reply_need_string(server, "title", &title, fault) < 0 ||
+                        reply_need_string(server, "account", &account, fault) < 0 ||
+                        reply_need_array(server, "toolsOn", json_type_string, &on, fault) < 0 ||
+                        reply_need_array(server, "toolsAsk", json_type_string, &asking, fault) < 0)
                 return FAULT_SET;
         on_text = format_list(on);
         ask_text = format_list(asking);
@@ -73,8 +78,9 @@ static int show_plan(const Context *c, json_object *plan, Fault *fault) {
 
         if (!table)
                 return fault_set_memory(fault);
-        if (reply_need_string(plan, "vault", &vault, fault) < 0 || reply_need_string(plan, "model", &model, fault) < 0 ||
-                reply_need_array(plan, "servers", json_type_object, &servers, fault) < 0)
+        if (reply_need_string(plan, "vault", &vault, fault) < 0 ||
+                        reply_need_string(plan, "model", &model, fault) < 0 ||
+                        reply_need_array(plan, "servers", json_type_object, &servers, fault) < 0)
                 return FAULT_SET;
         for (size_t i = 0; i < json_object_array_length(servers); i++) {
                 r = add_server(table, json_object_array_get_idx(servers, i), fault);
@@ -98,21 +104,24 @@ static int ask(const Arguments *a, Fault *fault) {
         if (arguments_has(a, "yes"))
                 return 0;
         if (!terminal_can_ask())
-                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl session start --yes",
-                        "Nobody can be asked here whether the session may start");
+                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
+                                "Run: vaultctl session start --yes",
+                                "Nobody can be asked here whether the session may start");
         r = terminal_ask_yes("Start this session? [y/N]");
         if (r <= 0)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL, "No session was started");
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL,
+                                "No session was started");
         return 0;
 }
 
-static int start(const Context *c, const Arguments *a, json_object *servers, const char *digest, Fault *fault) {
+static int start(const Context *c, const Arguments *a, json_object *servers, const char *digest,
+                Fault *fault) {
         _cleanup_(json_putp) json_object *reply = NULL, *parameters = NULL;
         json_object *session;
         int r;
 
-        parameters = json_build("plan", 's', digest, "title", 's', arguments_value(a, "title"), "message", 's',
-                arguments_value(a, "message"), NULL);
+        parameters = json_build("plan", 's', digest, "title", 's', arguments_value(a, "title"), "message",
+                        's', arguments_value(a, "message"), NULL);
         if (!parameters || (servers && json_add(parameters, "servers", json_object_get(servers)) < 0))
                 return fault_set_memory(fault);
         r = call_method(c, "io.vaultd.Session.Start", TAKE_PTR(parameters), CALL_REMOTE_USEC, &reply, fault);
@@ -145,9 +154,11 @@ static ExitCode run(const Context *c, const Arguments *a) {
         parameters = json_object_new_object();
         if (!parameters || (servers && json_add(parameters, "servers", json_object_get(servers)) < 0))
                 (void)fault_set_memory(&fault);
-        else if (call_method(c, "io.vaultd.Session.Plan", TAKE_PTR(parameters), CALL_REMOTE_USEC, &plan, &fault) < 0 ||
-                reply_need_string(plan, "digest", &digest, &fault) < 0 || show_plan(&asking, plan, &fault) < 0 ||
-                ask(a, &fault) < 0 || start(c, a, servers, digest, &fault) < 0)
+        else if (call_method(c, "io.vaultd.Session.Plan", TAKE_PTR(parameters), CALL_REMOTE_USEC, &plan,
+                                 &fault) < 0 ||
+                        reply_need_string(plan, "digest", &digest, &fault) < 0 ||
+                        show_plan(&asking, plan, &fault) < 0 || ask(a, &fault) < 0 ||
+                        start(c, a, servers, digest, &fault) < 0)
                 ; /* the fault is set */
         else
                 return EXIT_CODE_DONE;

@@ -20,18 +20,20 @@ static void add_pair(Table *table, const char *name, const char *value) {
 
 int session_print(const Context *c, json_object *session, Fault *fault) {
         _cleanup_(table_freep) Table *table = table_new(2, NULL);
-        _cleanup_(freep) char *vaults_text = NULL, *servers_text = NULL, *accounts_text = NULL, *when = NULL, *agent_text = NULL;
+        _cleanup_(freep) char *vaults_text = NULL, *servers_text = NULL, *accounts_text = NULL, *when = NULL,
+                              *agent_text = NULL;
         json_object *vaults, *servers, *accounts;
         const char *id, *agent, *environment;
         int64_t created, version;
 
-        if (reply_need_string(session, "id", &id, fault) < 0 || reply_need_int64(session, "created", &created, fault) < 0 ||
-                reply_need_array(session, "vaultIds", json_type_string, &vaults, fault) < 0 ||
-                reply_need_array(session, "servers", json_type_string, &servers, fault) < 0 ||
-                reply_need_array(session, "accounts", json_type_string, &accounts, fault) < 0 ||
-                reply_need_string(session, "agent", &agent, fault) < 0 ||
-                reply_need_int64(session, "agentVersion", &version, fault) < 0 ||
-                reply_need_string(session, "environment", &environment, fault) < 0)
+        if (reply_need_string(session, "id", &id, fault) < 0 ||
+                        reply_need_int64(session, "created", &created, fault) < 0 ||
+                        reply_need_array(session, "vaultIds", json_type_string, &vaults, fault) < 0 ||
+                        reply_need_array(session, "servers", json_type_string, &servers, fault) < 0 ||
+                        reply_need_array(session, "accounts", json_type_string, &accounts, fault) < 0 ||
+                        reply_need_string(session, "agent", &agent, fault) < 0 ||
+                        reply_need_int64(session, "agentVersion", &version, fault) < 0 ||
+                        reply_need_string(session, "environment", &environment, fault) < 0)
                 return FAULT_SET;
         vaults_text = format_list(vaults);
         servers_text = format_list(servers);
@@ -60,8 +62,9 @@ static ExitCode run_show(const Context *c, const Arguments *a) {
         _cleanup_(json_putp) json_object *reply = NULL;
         json_object *session;
 
-        if (call_method(c, "io.vaultd.Session.Show", json_build("id", 's', arguments_word(a, 0), NULL), CALL_REMOTE_USEC, &reply,
-                &fault) < 0 || reply_need_object(reply, "session", &session, &fault) < 0)
+        if (call_method(c, "io.vaultd.Session.Show", json_build("id", 's', arguments_word(a, 0), NULL),
+                            CALL_REMOTE_USEC, &reply, &fault) < 0 ||
+                        reply_need_object(reply, "session", &session, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json)
                 output_json(reply);
@@ -76,8 +79,9 @@ static int add_row(Table *table, json_object *session, Fault *fault) {
         int64_t created;
         const char *id;
 
-        if (reply_need_string(session, "id", &id, fault) < 0 || reply_need_int64(session, "created", &created, fault) < 0 ||
-                reply_need_array(session, "servers", json_type_string, &servers, fault) < 0)
+        if (reply_need_string(session, "id", &id, fault) < 0 ||
+                        reply_need_int64(session, "created", &created, fault) < 0 ||
+                        reply_need_array(session, "servers", json_type_string, &servers, fault) < 0)
                 return FAULT_SET;
         servers_text = format_list(servers);
         when = format_moment(created);
@@ -103,7 +107,7 @@ static ExitCode run_list(const Context *c, const Arguments *a) {
                 return fault_report(c, &fault);
         }
         if (call_method(c, "io.vaultd.Session.List", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                reply_need_array(reply, "sessions", json_type_object, &sessions, &fault) < 0)
+                        reply_need_array(reply, "sessions", json_type_object, &sessions, &fault) < 0)
                 return fault_report(c, &fault);
         n = json_object_array_length(sessions);
         for (size_t i = 0; i < n; i++)

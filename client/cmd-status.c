@@ -37,13 +37,15 @@ static int print_summary(const Context *c, json_object *reply, Fault *fault) {
         const char *user;
         int64_t uid;
 
-        if (reply_need_int64(reply, "uid", &uid, fault) < 0 || reply_need_string(reply, "user", &user, fault) < 0)
+        if (reply_need_int64(reply, "uid", &uid, fault) < 0 ||
+                        reply_need_string(reply, "user", &user, fault) < 0)
                 return FAULT_SET;
         (void)json_get_object(reply, "vault", &vault);
         (void)json_get_bool(reply, "platform", &has_platform);
         if (!table || asprintf(&who, "%s (uid %lld)", user, (long long)uid) < 0)
                 return fault_set_memory(fault);
-        if (vault && asprintf(&vault_text, "%s, %s", json_string(vault, "id") ?: "-", json_string(vault, "state") ?: "-") < 0)
+        if (vault && asprintf(&vault_text, "%s, %s", json_string(vault, "id") ?: "-",
+                                     json_string(vault, "state") ?: "-") < 0)
                 return fault_set_memory(fault);
         table_add(table, "User");
         table_add(table, who);
@@ -53,7 +55,9 @@ static int print_summary(const Context *c, json_object *reply, Fault *fault) {
         table_add(table, has_platform ? "set up" : "not set up on this host");
         table_print(c, table, 0);
         if (vault && !streq_ptr(json_string(vault, "state"), "active"))
-                say_styled(c, STYLE_BAD, "The vault is not active: nothing in it can be used. Ask your administrator.");
+                say_styled(c, STYLE_BAD,
+                                "The vault is not active: nothing in it can be used. Ask your "
+                                "administrator.");
         return 0;
 }
 
@@ -87,8 +91,10 @@ static int print_connections(const Context *c, json_object *connections, Fault *
                 json_object *connection = json_object_array_get_idx(connections, i);
 
                 if (streq_ptr(json_string(connection, "state"), "needs-reconnect"))
-                        say_styled(c, STYLE_WARNING, "  %s has to be connected again. Run: vaultctl connect %s",
-                                json_string(connection, "title") ?: "-", json_string(connection, "service") ?: "-");
+                        say_styled(c, STYLE_WARNING,
+                                        "  %s has to be connected again. Run: vaultctl connect %s",
+                                        json_string(connection, "title") ?: "-",
+                                        json_string(connection, "service") ?: "-");
         }
         return 0;
 }
@@ -145,14 +151,14 @@ static ExitCode run(const Context *c, const Arguments *a) {
         json_object *connections, *flows, *logins;
 
         if (call_method(c, "io.vaultd.Status", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                reply_need_array(reply, "connections", json_type_object, &connections, &fault) < 0 ||
-                reply_need_array(reply, "flows", json_type_object, &flows, &fault) < 0 ||
-                reply_need_array(reply, "logins", json_type_object, &logins, &fault) < 0)
+                        reply_need_array(reply, "connections", json_type_object, &connections, &fault) < 0 ||
+                        reply_need_array(reply, "flows", json_type_object, &flows, &fault) < 0 ||
+                        reply_need_array(reply, "logins", json_type_object, &logins, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json)
                 output_json(reply);
         else if (print_summary(c, reply, &fault) < 0 || print_connections(c, connections, &fault) < 0 ||
-                print_flows(c, flows, &fault) < 0 || print_logins(c, logins, &fault) < 0)
+                        print_flows(c, flows, &fault) < 0 || print_logins(c, logins, &fault) < 0)
                 return fault_report(c, &fault);
         return EXIT_CODE_DONE;
 }

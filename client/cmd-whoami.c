@@ -17,13 +17,15 @@ static int print_json(json_object *reply) {
         const char *optional[] = { "session", "vault" };
 
         for (size_t i = 0; i < ELEMENTSOF(optional); i++)
-                if (!json_object_object_get_ex(reply, optional[i], NULL) && json_object_object_add(reply, optional[i], NULL) < 0)
+                if (!json_object_object_get_ex(reply, optional[i], NULL) &&
+                                json_object_object_add(reply, optional[i], NULL) < 0)
                         return -ENOMEM;
         output_json(reply);
         return 0;
 }
 
-static int print_human(const Context *c, json_object *reply, int64_t uid, const char *user, const char *origin, Fault *fault) {
+static int print_human(const Context *c, json_object *reply, int64_t uid, const char *user,
+                const char *origin, Fault *fault) {
         _cleanup_(table_freep) Table *table = table_new(2, NULL);
         _cleanup_(freep) char *vault_text = NULL, *who = NULL, *from = NULL;
         const char *session = json_string(reply, "session");
@@ -32,9 +34,11 @@ static int print_human(const Context *c, json_object *reply, int64_t uid, const 
         (void)json_get_object(reply, "vault", &vault);
         if (!table || asprintf(&who, "%s (uid %lld)", user, (long long)uid) < 0)
                 return fault_set_memory(fault);
-        if (asprintf(&from, "%s%s%s%s", origin, session ? " (session " : "", session ?: "", session ? ")" : "") < 0)
+        if (asprintf(&from, "%s%s%s%s", origin, session ? " (session " : "", session ?: "",
+                            session ? ")" : "") < 0)
                 return fault_set_memory(fault);
-        if (vault && asprintf(&vault_text, "%s, %s", json_string(vault, "id") ?: "-", json_string(vault, "state") ?: "-") < 0)
+        if (vault && asprintf(&vault_text, "%s, %s", json_string(vault, "id") ?: "-",
+                                     json_string(vault, "state") ?: "-") < 0)
                 return fault_set_memory(fault);
         table_add(table, "User");
         table_add(table, who);
@@ -53,8 +57,9 @@ static ExitCode run(const Context *c, const Arguments *a) {
         int64_t uid;
 
         if (call_method(c, "io.vaultd.WhoAmI", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                reply_need_int64(reply, "uid", &uid, &fault) < 0 || reply_need_string(reply, "user", &user, &fault) < 0 ||
-                reply_need_string(reply, "origin", &origin, &fault) < 0)
+                        reply_need_int64(reply, "uid", &uid, &fault) < 0 ||
+                        reply_need_string(reply, "user", &user, &fault) < 0 ||
+                        reply_need_string(reply, "origin", &origin, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json ? print_json(reply) < 0 : print_human(c, reply, uid, user, origin, &fault) < 0) {
                 (void)fault_set_memory(&fault);

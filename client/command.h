@@ -6,17 +6,18 @@
 /* One command is one file and one row of the table in command.c. */
 
 typedef struct Command {
-        const char *name;      /* one word, or two: "session start" */
-        const char *synopsis;  /* behind the name: "SERVICE [--as LABEL]" */
-        const char *summary;   /* one line of `vaultctl --help` */
-        const char *help;      /* the rest of its own --help: options and an example; ends with a newline */
-        const Option *options; /* ended by a NULL name; NULL: none of its own */
+        const char *name;       /* one word, or two: "session start" */
+        const char *synopsis;   /* behind the name: "SERVICE [--as LABEL]" */
+        const char *summary;    /* one line of `vaultctl --help` */
+        const char *help;       /* the rest of its own --help: options and an example; ends with a newline */
+        const Option *options;  /* ended by a NULL name; NULL: none of its own */
         size_t n_least, n_most; /* words */
         ExitCode (*run)(const Context *c, const Arguments *a);
 } Command;
 
-extern const Command command_status, command_whoami, command_services, command_doctor, command_connect, command_claim,
-        command_disconnect, command_session_start, command_session_list, command_session_show;
+extern const Command command_status, command_whoami, command_services, command_doctor, command_connect,
+                command_claim, command_disconnect, command_session_start, command_session_list,
+                command_session_show;
 
 /* The table, in the order of --help; ended by NULL. */
 extern const Command *const commands[];

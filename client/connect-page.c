@@ -22,9 +22,9 @@
 
 #define LINK_MAX_BYTES 2048
 /* How long after the link's end vaultd may still say so by itself, and the longest life of a link that we believe. */
-#define GRACE_USEC     (30 * USEC_PER_SEC)
-#define LIFE_MAX_USEC  (3600 * USEC_PER_SEC)
-#define TRIES_MAX      3
+#define GRACE_USEC    (30 * USEC_PER_SEC)
+#define LIFE_MAX_USEC (3600 * USEC_PER_SEC)
+#define TRIES_MAX     3
 
 /* Where the browser is on another computer and our page on this one's loopback. Returns whether pasting is offered. */
 static bool say_forwarding(const Connect *connect, const Flow *flow) {
@@ -46,8 +46,9 @@ static bool say_forwarding(const Connect *connect, const Flow *flow) {
                 return false;
         }
         /* Below 1024 ssh may not listen on the user's own computer without root (ssh(1), -L). */
-        say(c, flow->port < 1024 ? "or press p Enter to paste the address instead, also if ssh may not use that port" :
-                                   "or press p Enter to paste the address instead");
+        say(c, flow->port < 1024 ? "or press p Enter to paste the address instead, also if ssh may not use "
+                                   "that port"
+                                 : "or press p Enter to paste the address instead");
         say(c, "%s", "");
         return true;
 }
@@ -78,7 +79,8 @@ static void show_progress(const Context *c, uint64_t now, uint64_t deadline) {
         uint64_t left = deadline > now + GRACE_USEC ? (deadline - now - GRACE_USEC) / USEC_PER_SEC : 0;
         char text[80];
 
-        (void)snprintf(text, sizeof(text), "Waiting for the browser, %u:%02u left ", (unsigned)(left / 60), (unsigned)(left % 60));
+        (void)snprintf(text, sizeof(text), "Waiting for the browser, %u:%02u left ", (unsigned)(left / 60),
+                        (unsigned)(left % 60));
         terminal_progress(c, text);
 }
 
@@ -100,12 +102,15 @@ static bool wait_for_either(Call *call, bool *offers_paste) {
 }
 
 /* Waits for the last reply. 0 and a new reference to it, CONNECT_PASTE_INSTEAD, or FAULT_SET. */
-static int wait_for_consent(const Connect *connect, Call *call, const Flow *flow, bool offers_paste, json_object **ret, Fault *fault) {
+static int wait_for_consent(const Connect *connect, Call *call, const Flow *flow, bool offers_paste,
+                json_object **ret, Fault *fault) {
         uint64_t now = now_monotonic(), realtime = now_realtime(), life = LIFE_MAX_USEC, deadline;
         const Context *c = connect->context;
 
         if (flow->expires_usec > 0)
-                life = (uint64_t)flow->expires_usec > realtime ? MIN((uint64_t)flow->expires_usec - realtime, LIFE_MAX_USEC) : 0;
+                life = (uint64_t)flow->expires_usec > realtime
+                                       ? MIN((uint64_t)flow->expires_usec - realtime, LIFE_MAX_USEC)
+                                       : 0;
         for (deadline = now + life + GRACE_USEC; now < deadline; now = now_monotonic()) {
                 _cleanup_(json_putp) json_object *reply = NULL;
                 bool continues;
@@ -129,13 +134,15 @@ static int wait_for_consent(const Connect *connect, Call *call, const Flow *flow
                 }
         }
         terminal_progress(c, NULL);
-        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Expired", "Run the command again for a new link",
-                "The link has expired and nothing was connected");
+        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Expired",
+                        "Run the command again for a new link",
+                        "The link has expired and nothing was connected");
 }
 
 static int fail_unclaimed(const Flow *flow, Fault *fault) {
-        return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed", "Run: vaultctl claim CODE",
-                "%s is not connected yet: it waits for the code that the page shows", flow->title);
+        return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed",
+                        "Run: vaultctl claim CODE",
+                        "%s is not connected yet: it waits for the code that the page shows", flow->title);
 }
 
 /* Tells about a wrong code. Returns whether another one may be tried. */
@@ -143,11 +150,11 @@ static bool say_rejected(const Context *c, Fault *fault) {
         int64_t tries_left = 0;
 
         if (!fault_is(fault, "io.vaultd.ClaimRejected") || !fault->details ||
-                json_get_int64(fault->details, "triesLeft", &tries_left) < 0 || tries_left < 1)
+                        json_get_int64(fault->details, "triesLeft", &tries_left) < 0 || tries_left < 1)
                 return false;
         if (c->is_json) {
-                _cleanup_(json_putp) json_object *document = json_build("state", 's', "rejected", "message", 's', fault->message,
-                        "triesLeft", 'i', tries_left, NULL);
+                _cleanup_(json_putp) json_object *document = json_build("state", 's', "rejected", "message",
+                                's', fault->message, "triesLeft", 'i', tries_left, NULL);
 
                 output_json(document);
         } else
@@ -165,8 +172,9 @@ static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault)
                 if (r == -ENODATA)
                         return n_tries > 0 ? FAULT_SET : fail_unclaimed(flow, fault);
                 if (r < 0)
-                        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", "Run: vaultctl claim CODE",
-                                "The line that was typed cannot be a code");
+                        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput",
+                                        "Run: vaultctl claim CODE",
+                                        "The line that was typed cannot be a code");
                 if (isempty(code))
                         continue;
                 r = claim_call(connect->context, json_build("code", 's', code, NULL), fault);
@@ -179,7 +187,8 @@ static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault)
 }
 
 /* Begins the flow and reads the first reply. */
-static int start(const Connect *connect, Call **ret_call, json_object **ret_reply, Flow *ret_flow, Fault *fault) {
+static int start(const Connect *connect, Call **ret_call, json_object **ret_reply, Flow *ret_flow,
+                Fault *fault) {
         _cleanup_(call_freep) Call *call = NULL;
         _cleanup_(json_putp) json_object *reply = NULL;
         bool continues = false;
@@ -208,7 +217,7 @@ int connect_by_page(const Connect *connect, Fault *fault) {
         _cleanup_(json_putp) json_object *pending = NULL, *quarantined = NULL;
         _cleanup_(call_freep) Call *call = NULL;
         bool offers_paste;
-        Flow flow;
+        Flow flow = {};
         int r;
 
         r = start(connect, &call, &pending, &flow, fault);

@@ -26,7 +26,7 @@ static int fail_no_address(const Connect *connect, const Flow *flow, Fault *faul
         if (asprintf(&hint, "Run: vaultctl connect %s --paste", connect->service) < 0)
                 hint = NULL;
         return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed", hint,
-                "%s is not connected: no address was pasted", flow->title);
+                        "%s is not connected: no address was pasted", flow->title);
 }
 
 /* Reads the redirect address. *ret is a secret of the caller. */
@@ -41,8 +41,8 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
                 if (r < 0) {
                         flow_cancel(connect, flow);
                         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput",
-                                "Give it on standard input: vaultctl connect … --paste <FILE",
-                                "The pasted line is too long for this terminal and was cut");
+                                        "Give it on standard input: vaultctl connect … --paste <FILE",
+                                        "The pasted line is too long for this terminal and was cut");
                 }
                 if (strstr(line, "code=") || strstr(line, "error=")) {
                         *ret = TAKE_PTR(line);
@@ -51,7 +51,8 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
                 if (!terminal_can_ask()) {
                         flow_cancel(connect, flow);
                         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL,
-                                "What was given is not the address that the browser ended at: it has no code in it");
+                                        "What was given is not the address that the browser ended at: it "
+                                        "has no code in it");
                 }
                 if (!isempty(line))
                         complain("That is not it: the address has \"code=\" in it. Copy the whole of it.");
@@ -87,20 +88,22 @@ static int ask_account(const Connect *connect, const Flow *flow, Fault *fault) {
                 return 0;
         flow_cancel(connect, flow);
         if (r == 0)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL, "%s was not connected", flow->title);
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL,
+                                "%s was not connected", flow->title);
         if (asprintf(&hint, "Run: vaultctl connect %s --paste --account ID", connect->service) < 0)
                 hint = NULL;
         return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed", hint,
-                "%s was not connected: nobody said yes to the account", flow->title);
+                        "%s was not connected: nobody said yes to the account", flow->title);
 }
 
 /* Hands the address over; *ret_reply is the quarantined flow that *ret_flow borrows from. */
-static int paste(const Connect *connect, const char *flow_id, const char *address, json_object **ret_reply, Flow *ret_flow,
-        Fault *fault) {
+static int paste(const Connect *connect, const char *flow_id, const char *address, json_object **ret_reply,
+                Flow *ret_flow, Fault *fault) {
         json_object *parameters = json_build("flow", 's', flow_id, "redirectUrl", 's', address, NULL);
         int r;
 
-        r = call_method(connect->context, "io.vaultd.Connect.Paste", parameters, CALL_REMOTE_USEC, ret_reply, fault);
+        r = call_method(connect->context, "io.vaultd.Connect.Paste", parameters, CALL_REMOTE_USEC, ret_reply,
+                        fault);
         return r < 0 ? r : flow_read(*ret_reply, "quarantined", ret_flow, fault);
 }
 
@@ -108,10 +111,11 @@ int connect_by_paste(const Connect *connect, Fault *fault) {
         _cleanup_(json_putp) json_object *pending = NULL, *quarantined = NULL;
         _cleanup_(erase_linep) char *address = NULL;
         const Context *c = connect->context;
-        Flow flow;
+        Flow flow = {};
         int r;
 
-        r = call_method(c, "io.vaultd.Connect.Start", connect_parameters(connect, "paste"), CALL_REMOTE_USEC, &pending, fault);
+        r = call_method(c, "io.vaultd.Connect.Start", connect_parameters(connect, "paste"), CALL_REMOTE_USEC,
+                        &pending, fault);
         if (r < 0)
                 return r;
         r = flow_read(pending, "pending", &flow, fault);
@@ -136,5 +140,8 @@ int connect_by_paste(const Connect *connect, Fault *fault) {
         r = ask_account(connect, &flow, fault);
         if (r < 0)
                 return r;
-        return claim_call(c, json_build("flow", 's', flow.id, "account", 's', json_string(flow.account, "id"), NULL), fault);
+        return claim_call(c,
+                        json_build("flow", 's', flow.id, "account", 's', json_string(flow.account, "id"),
+                                        NULL),
+                        fault);
 }

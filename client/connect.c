@@ -17,10 +17,11 @@
 #include "json/object.h"
 
 json_object *connect_parameters(const Connect *connect, const char *way) {
-        _cleanup_(json_putp) json_object *parameters = json_build("service", 's', connect->service, "label", 's', connect->label,
-                "way", 's', way, NULL);
+        _cleanup_(json_putp) json_object *parameters = json_build("service", 's', connect->service, "label",
+                        's', connect->label, "way", 's', way, NULL);
 
-        if (!parameters || (connect->replaces_account && json_add_bool(parameters, "replaceAccount", true) < 0))
+        if (!parameters ||
+                        (connect->replaces_account && json_add_bool(parameters, "replaceAccount", true) < 0))
                 return NULL;
         return TAKE_PTR(parameters);
 }
@@ -32,8 +33,9 @@ int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault) {
                 .host = json_string(reply, "host"),
         };
 
-        if (reply_need_string(reply, "flow", &flow.id, fault) < 0 || reply_need_string(reply, "state", &flow.state, fault) < 0 ||
-                reply_need_string(reply, "title", &flow.title, fault) < 0)
+        if (reply_need_string(reply, "flow", &flow.id, fault) < 0 ||
+                        reply_need_string(reply, "state", &flow.state, fault) < 0 ||
+                        reply_need_string(reply, "title", &flow.title, fault) < 0)
                 return FAULT_SET;
         if (!streq(flow.state, state))
                 return fault_set_bad_reply(fault, "the flow is in another state than it can be");
@@ -50,8 +52,8 @@ void flow_cancel(const Connect *connect, const Flow *flow) {
         _cleanup_(fault_done) Fault ignored = {};
         _cleanup_(json_putp) json_object *reply = NULL;
 
-        (void)call_method(connect->context, "io.vaultd.Connect.Cancel", json_build("flow", 's', flow->id, NULL), CALL_REMOTE_USEC,
-                &reply, &ignored);
+        (void)call_method(connect->context, "io.vaultd.Connect.Cancel",
+                        json_build("flow", 's', flow->id, NULL), CALL_REMOTE_USEC, &reply, &ignored);
 }
 
 int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault) {
@@ -62,8 +64,9 @@ int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault) {
         if (connect->account && !streq_ptr(connect->account, json_string(flow->account, "id"))) {
                 flow_cancel(connect, flow);
                 return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.OtherAccount",
-                        "Log out of the service in the browser, or leave --account away",
-                        "%s answered with the account %s, not with %s. Nothing was connected", flow->title, text, connect->account);
+                                "Log out of the service in the browser, or leave --account away",
+                                "%s answered with the account %s, not with %s. Nothing was connected",
+                                flow->title, text, connect->account);
         }
         say(connect->context, "%s", "");
         say_styled(connect->context, STYLE_BOLD, "Account at %s: %s", flow->title, text);
@@ -75,8 +78,10 @@ static int claim_say(const Context *c, json_object *reply, Fault *fault) {
         const char *title, *custody, *service;
         json_object *account;
 
-        if (reply_need_string(reply, "title", &title, fault) < 0 || reply_need_object(reply, "account", &account, fault) < 0 ||
-                reply_need_string(reply, "service", &service, fault) < 0 || reply_need_string(reply, "custody", &custody, fault) < 0)
+        if (reply_need_string(reply, "title", &title, fault) < 0 ||
+                        reply_need_object(reply, "account", &account, fault) < 0 ||
+                        reply_need_string(reply, "service", &service, fault) < 0 ||
+                        reply_need_string(reply, "custody", &custody, fault) < 0)
                 return FAULT_SET;
         if (c->is_json) {
                 _cleanup_(json_putp) json_object *document = json_build("state", 's', "connected", NULL);
@@ -118,7 +123,8 @@ static const char *behind_loopback(const char *url) {
 bool link_is_loopback(const char *url) {
         const char *rest = startswith(url, "https://");
 
-        return behind_loopback(url) || (rest && (startswith(rest, "127.") || startswith(rest, "localhost") || startswith(rest, "[::1]")));
+        return behind_loopback(url) || (rest && (startswith(rest, "127.") || startswith(rest, "localhost") ||
+                                                                startswith(rest, "[::1]")));
 }
 
 bool link_is_acceptable(const char *url, size_t max) {
@@ -156,8 +162,8 @@ int format_ssh_command(const char *user, const char *host, int64_t port, char **
         for (const char *p = user; *p; p++)
                 if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '\'')
                         return -EINVAL;
-        if (asprintf(&text, "ssh -L %d:127.0.0.1:%d %s%s%s@%s", (int)port, (int)port, needs_quotes ? "'" : "", user,
-                needs_quotes ? "'" : "", host) < 0)
+        if (asprintf(&text, "ssh -L %d:127.0.0.1:%d %s%s%s@%s", (int)port, (int)port,
+                            needs_quotes ? "'" : "", user, needs_quotes ? "'" : "", host) < 0)
                 return -ENOMEM;
         *ret = text;
         return 0;

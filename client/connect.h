@@ -21,11 +21,11 @@ typedef struct Flow {
         const char *id;
         const char *state;
         const char *title;
-        const char *link;              /* NULL where the reply has none, like the next five */
+        const char *link; /* NULL where the reply has none, like the next five */
         const char *authorization_url;
         const char *host;
-        int64_t port;                  /* 0: none */
-        int64_t expires_usec;          /* realtime; 0: not said */
+        int64_t port;         /* 0: none */
+        int64_t expires_usec; /* realtime; 0: not said */
         json_object *account;
 } Flow;
 

@@ -28,10 +28,11 @@ static const struct {
         { "io.vaultd.PlatformFailed", EXIT_CODE_UPSTREAM, "The Claude Platform failed" },
         { "org.varlink.service.PermissionDenied", EXIT_CODE_REFUSED, "vaultd refuses this call" },
         { "org.varlink.service.MethodNotFound", EXIT_CODE_FAILED,
-          "vaultd does not know this call: vaultctl and vaultd are of different versions" },
+                        "vaultd does not know this call: vaultctl and vaultd are of different versions" },
         { "org.varlink.service.InterfaceNotFound", EXIT_CODE_FAILED,
-          "vaultd does not know this call: vaultctl and vaultd are of different versions" },
-        { "org.varlink.service.MethodNotImplemented", EXIT_CODE_FAILED, "vaultd does not implement this call" },
+                        "vaultd does not know this call: vaultctl and vaultd are of different versions" },
+        { "org.varlink.service.MethodNotImplemented", EXIT_CODE_FAILED,
+                        "vaultd does not implement this call" },
         { "org.varlink.service.InvalidParameter", EXIT_CODE_FAILED, "vaultd does not accept this value" },
 };
 
@@ -59,7 +60,7 @@ int fault_set(Fault *f, ExitCode code, const char *error, const char *hint, cons
 
 int fault_set_bad_reply(Fault *f, const char *what) {
         return fault_set(f, EXIT_CODE_FAILED, "io.vaultd.client.BadReply", "Run: vaultctl doctor",
-                "vaultd gave an answer that makes no sense: %s", what);
+                        "vaultd gave an answer that makes no sense: %s", what);
 }
 
 int fault_set_memory(Fault *f) {
@@ -92,7 +93,8 @@ bool fault_is(const Fault *f, const char *error) {
 
 /* The error, message and hint, then whatever else the reply said (triesLeft, retryAfter, requestId …). */
 static json_object *fault_to_json(const Fault *f) {
-        json_object *document = json_build("error", 's', f->error, "message", 's', f->message, "hint", 's', f->hint, NULL);
+        json_object *document = json_build(
+                        "error", 's', f->error, "message", 's', f->message, "hint", 's', f->hint, NULL);
 
         if (!document || !f->details)
                 return document;

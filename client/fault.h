@@ -20,7 +20,7 @@ typedef struct Fault {
 
 /* Sets error (copied), hint (copied, may be NULL) and a formatted message. Always returns FAULT_SET. */
 int fault_set(Fault *f, ExitCode code, const char *error, const char *hint, const char *format, ...)
-        _printf_(5, 6);
+                _printf_(5, 6);
 /* Takes over an error reply; parameters may be NULL. Always returns FAULT_SET. */
 int fault_set_reply(Fault *f, const char *error, json_object *parameters);
 /* vaultd answered something that its interface does not allow. Always returns FAULT_SET. */

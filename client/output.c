@@ -32,9 +32,10 @@ static const char *const style_on[] = {
 };
 
 static void print_line(FILE *stream, const char *before, const char *after, const char *format, va_list args)
-        __attribute__((__format__(printf, 4, 0)));
+                __attribute__((__format__(printf, 4, 0)));
 
-static void print_line(FILE *stream, const char *before, const char *after, const char *format, va_list args) {
+static void print_line(
+                FILE *stream, const char *before, const char *after, const char *format, va_list args) {
         _cleanup_(freep) char *line = NULL, *safe = NULL;
 
         if (vasprintf(&line, format, args) < 0)
@@ -99,8 +100,11 @@ static int append_escaped(Buffer *b, const char *text) {
                         c = (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU), length = 2;
                 else if ((p[0] & 0xf0) == 0xe0 && p[1] && p[2])
                         c = (p[0] & 0x0fU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU), length = 3;
-                if (c == 0x7f || (length == 2 && c < 0xa0) || (length == 3 && ((c >= 0x200b && c <= 0x200f) ||
-                        (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff)))
+                if (c == 0x7f || (length == 2 && c < 0xa0) ||
+                                (length == 3 && ((c >= 0x200b && c <= 0x200f) ||
+                                                                (c >= 0x2028 && c <= 0x202e) ||
+                                                                (c >= 0x2060 && c <= 0x206f) ||
+                                                                c == 0xfeff)))
                         r = buffer_printf(b, "\\u%04x", c);
                 else
                         r = buffer_append(b, p, length);
@@ -159,7 +163,8 @@ char *format_moment(int64_t realtime_usec) {
         char text[32];
         struct tm t;
 
-        if (realtime_usec < 0 || !localtime_r(&seconds, &t) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &t) == 0)
+        if (realtime_usec < 0 || !localtime_r(&seconds, &t) ||
+                        strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &t) == 0)
                 return strdup("unknown");
         return strdup(text);
 }

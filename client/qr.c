@@ -31,7 +31,8 @@ bool qr_print(const Context *c, const char *url) {
         struct winsize size;
         int side;
 
-        if (!c->human || !c->is_styled || !terminal_is_utf8() || ioctl(fileno(c->human), TIOCGWINSZ, &size) < 0)
+        if (!c->human || !c->is_styled || !terminal_is_utf8() ||
+                        ioctl(fileno(c->human), TIOCGWINSZ, &size) < 0)
                 return false;
         code = QRcode_encodeString8bit(url, 0, QR_ECLEVEL_L);
         if (!code)

@@ -32,7 +32,8 @@ int reply_need_object(json_object *object, const char *name, json_object **ret, 
         return json_get_object(object, name, ret) < 0 ? fail_member(fault, name) : 0;
 }
 
-int reply_need_array(json_object *object, const char *name, enum json_type type, json_object **ret, Fault *fault) {
+int reply_need_array(json_object *object, const char *name, enum json_type type, json_object **ret,
+                Fault *fault) {
         json_object *array;
 
         if (json_get_array(object, name, &array) < 0)
@@ -45,7 +46,8 @@ int reply_need_array(json_object *object, const char *name, enum json_type type,
 }
 
 char *format_account(json_object *account) {
-        const char *id = account ? json_string(account, "id") : NULL, *name = account ? json_string(account, "name") : NULL;
+        const char *id = account ? json_string(account, "id") : NULL,
+                   *name = account ? json_string(account, "name") : NULL;
         char *text;
 
         if (isempty(id) || isempty(name) || streq(id, name))
@@ -59,7 +61,8 @@ char *format_list(json_object *array) {
 
         r = buffer_append_text(&b, "");
         for (size_t i = 0; array && i < json_object_array_length(array) && r >= 0; i++)
-                r = buffer_printf(&b, "%s%s", i > 0 ? ", " : "", json_object_get_string(json_object_array_get_idx(array, i)));
+                r = buffer_printf(&b, "%s%s", i > 0 ? ", " : "",
+                                json_object_get_string(json_object_array_get_idx(array, i)));
         if (r < 0) {
                 buffer_done(&b);
                 return NULL;

@@ -10,7 +10,8 @@ int reply_need_string(json_object *object, const char *name, const char **ret, F
 int reply_need_int64(json_object *object, const char *name, int64_t *ret, Fault *fault);
 int reply_need_object(json_object *object, const char *name, json_object **ret, Fault *fault);
 /* An array whose elements are all of this type. */
-int reply_need_array(json_object *object, const char *name, enum json_type type, json_object **ret, Fault *fault);
+int reply_need_array(
+                json_object *object, const char *name, enum json_type type, json_object **ret, Fault *fault);
 
 /* "Alice (alice@notion.test)", from {id, name}; "-" for NULL or one without both. malloc()ed, NULL on -ENOMEM. */
 char *format_account(json_object *account);

@@ -64,7 +64,8 @@ static void table_put(Table *t, char *cell) {
 void table_add(Table *t, const char *text) {
         bool is_last = t->n_cells % t->n_columns == t->n_columns - 1;
 
-        table_put(t, isempty(text) ? strdup("-") : printable(text, is_last ? LAST_MAX_BYTES : CELL_MAX_BYTES));
+        table_put(t, isempty(text) ? strdup("-")
+                                   : printable(text, is_last ? LAST_MAX_BYTES : CELL_MAX_BYTES));
 }
 
 void table_add_blank(Table *t) {
@@ -74,11 +75,12 @@ void table_add_blank(Table *t) {
 /* Unicode 15, East_Asian_Width W and F in coarse ranges, and the marks that take no column of their own. */
 static size_t character_width(uint32_t c) {
         if ((c >= 0x300 && c <= 0x36f) || (c >= 0x1ab0 && c <= 0x1aff) || (c >= 0x20d0 && c <= 0x20ff) ||
-                (c >= 0xfe00 && c <= 0xfe0f) || (c >= 0xfe20 && c <= 0xfe2f))
+                        (c >= 0xfe00 && c <= 0xfe0f) || (c >= 0xfe20 && c <= 0xfe2f))
                 return 0;
         if ((c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) || (c >= 0xac00 && c <= 0xd7a3) ||
-                (c >= 0xf900 && c <= 0xfaff) || (c >= 0xfe30 && c <= 0xfe6f) || (c >= 0xff00 && c <= 0xff60) ||
-                (c >= 0xffe0 && c <= 0xffe6) || (c >= 0x1f300 && c <= 0x1faff) || (c >= 0x20000 && c <= 0x3fffd))
+                        (c >= 0xf900 && c <= 0xfaff) || (c >= 0xfe30 && c <= 0xfe6f) ||
+                        (c >= 0xff00 && c <= 0xff60) || (c >= 0xffe0 && c <= 0xffe6) ||
+                        (c >= 0x1f300 && c <= 0x1faff) || (c >= 0x20000 && c <= 0x3fffd))
                 return 2;
         return 1;
 }
@@ -141,7 +143,8 @@ static void print_wrapped(FILE *stream, const char *text, size_t indent, size_t 
         (void)fputc('\n', stream);
 }
 
-static void print_row(const Context *c, const Table *t, char *const *row, const size_t *widths, size_t indent) {
+static void print_row(
+                const Context *c, const Table *t, char *const *row, const size_t *widths, size_t indent) {
         size_t columns = terminal_columns(c->human), before = indent;
 
         print_padding(c->human, indent);

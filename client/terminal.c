@@ -33,7 +33,8 @@ size_t terminal_columns(FILE *stream) {
 bool terminal_is_styled(FILE *stream) {
         const char *term = getenv("TERM");
 
-        return stream && isatty(fileno(stream)) && isempty(getenv("NO_COLOR")) && !isempty(term) && !streq(term, "dumb");
+        return stream && isatty(fileno(stream)) && isempty(getenv("NO_COLOR")) && !isempty(term) &&
+               !streq(term, "dumb");
 }
 
 bool terminal_is_utf8(void) {
@@ -99,7 +100,7 @@ int terminal_read_line(char **ret) {
         if (r == 0 && line.size == 0)
                 return -ENODATA;
         if (is_too_long || (isatty(STDIN_FILENO) && line.size >= CANONICAL_LENGTH) ||
-                (line.size > 0 && memchr(line.bytes, 0, line.size)))
+                        (line.size > 0 && memchr(line.bytes, 0, line.size)))
                 return -EMSGSIZE;
         text = trimmed_copy(line.size > 0 ? (const char *)line.bytes : "");
         if (!text)

@@ -21,26 +21,28 @@
 static int append_overview(Buffer *b) {
         int r;
 
-        r = buffer_append_text(b, "vaultctl connects services to your vault and starts agent sessions with it.\n\n"
-                                  "Usage: vaultctl [--json] [--socket PATH] COMMAND …\n\nCommands:\n");
+        r = buffer_append_text(b,
+                        "vaultctl connects services to your vault and starts agent sessions with it.\n\n"
+                        "Usage: vaultctl [--json] [--socket PATH] COMMAND …\n\nCommands:\n");
         for (size_t i = 0; commands[i] && r >= 0; i++)
                 r = buffer_printf(b, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
         if (r < 0)
                 return r;
         return buffer_append_text(b,
-                "\nOptions of every command:\n"
-                "  --json          Answer with JSON, one document on a line; faults too\n"
-                "  --socket PATH   Where vaultd listens (also: $VAULTD_SOCKET)\n"
-                "  --help          Explain a command: vaultctl COMMAND --help\n"
-                "  --version       Print the version\n\n"
-                "Begin with:\n  vaultctl services\n  vaultctl connect notion\n\n"
-                "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not connected, 4 refused,\n"
-                "            5 vaultd unreachable, 6 service or platform failed\n");
+                        "\nOptions of every command:\n"
+                        "  --json          Answer with JSON, one document on a line; faults too\n"
+                        "  --socket PATH   Where vaultd listens (also: $VAULTD_SOCKET)\n"
+                        "  --help          Explain a command: vaultctl COMMAND --help\n"
+                        "  --version       Print the version\n\n"
+                        "Begin with:\n  vaultctl services\n  vaultctl connect notion\n\n"
+                        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not connected, 4 refused,\n"
+                        "            5 vaultd unreachable, 6 service or platform failed\n");
 }
 
 static int append_help(Buffer *b, const Command *command) {
         return buffer_printf(b, "%s\n\nUsage: vaultctl %s%s%s\n%s%s", command->summary, command->name,
-                isempty(command->synopsis) ? "" : " ", command->synopsis, isempty(command->help) ? "" : "\n", command->help);
+                        isempty(command->synopsis) ? "" : " ", command->synopsis,
+                        isempty(command->help) ? "" : "\n", command->help);
 }
 
 /* Help on stdout; where it is the answer to a fault, on stderr. */
@@ -50,7 +52,8 @@ static ExitCode show_help(bool is_json, const Command *command, FILE *stream) {
         if ((command ? append_help(&b, command) : append_overview(&b)) < 0)
                 return EXIT_CODE_FAILED;
         if (is_json) {
-                _cleanup_(json_putp) json_object *document = json_build("help", 's', (const char *)b.bytes, NULL);
+                _cleanup_(json_putp) json_object *document =
+                                json_build("help", 's', (const char *)b.bytes, NULL);
 
                 output_json(document);
         } else
@@ -91,11 +94,12 @@ static int fail_unknown(int argc, char **argv, Fault *f) {
 
         if (is_group && argc < 2)
                 return fault_set(f, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl --help",
-                        "'vaultctl %s' needs a second word, for example: vaultctl %s", argv[0], nearest ?: argv[0]);
+                                "'vaultctl %s' needs a second word, for example: vaultctl %s", argv[0],
+                                nearest ?: argv[0]);
         if (asprintf(&hint, nearest ? "Did you mean: vaultctl %s" : "Run: vaultctl --help", nearest) < 0)
                 hint = NULL;
-        return fault_set(f, EXIT_CODE_USAGE, "io.vaultd.client.Usage", hint, "There is no command '%s%s%s'", argv[0],
-                is_group ? " " : "", is_group ? argv[1] : "");
+        return fault_set(f, EXIT_CODE_USAGE, "io.vaultd.client.Usage", hint, "There is no command '%s%s%s'",
+                        argv[0], is_group ? " " : "", is_group ? argv[1] : "");
 }
 
 /* Checks the number of words. */
@@ -104,12 +108,13 @@ static int check_words(const Command *command, const Arguments *a, Fault *f) {
 
         if (a->n_words >= command->n_least && a->n_words <= command->n_most)
                 return 0;
-        if (asprintf(&hint, "Usage: vaultctl %s%s%s", command->name, isempty(command->synopsis) ? "" : " ", command->synopsis) < 0)
+        if (asprintf(&hint, "Usage: vaultctl %s%s%s", command->name, isempty(command->synopsis) ? "" : " ",
+                            command->synopsis) < 0)
                 hint = NULL;
         if (a->n_words < command->n_least)
                 return fault_set(f, EXIT_CODE_USAGE, "io.vaultd.client.Usage", hint, "A word is missing");
         return fault_set(f, EXIT_CODE_USAGE, "io.vaultd.client.Usage", hint, "There is a word too many: %s",
-                a->words[command->n_most]);
+                        a->words[command->n_most]);
 }
 
 static ExitCode run_command(Context *c, const Arguments *global, int argc, char **argv) {
@@ -119,7 +124,8 @@ static ExitCode run_command(Context *c, const Arguments *global, int argc, char 
         int n_words;
 
         command = command_find(argc, argv, &n_words);
-        if (!command && (streq(argv[0], "help") || (argc > 1 && command_is_group(argv[0]) && streq(argv[1], "--help"))))
+        if (!command && (streq(argv[0], "help") ||
+                                        (argc > 1 && command_is_group(argv[0]) && streq(argv[1], "--help"))))
                 return show_help(c->is_json, NULL, stdout);
         if (!command) {
                 (void)fail_unknown(argc, argv, &fault);
@@ -169,7 +175,8 @@ int main(int argc, char **argv) {
                 return output_finish(EXIT_CODE_USAGE);
         }
         if (argc == 0) {
-                (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl --help", "A command is missing");
+                (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl --help",
+                                "A command is missing");
                 return output_finish(fault_report(&c, &fault));
         }
         return output_finish(run_command(&c, &global, argc, argv));

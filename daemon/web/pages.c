@@ -38,7 +38,9 @@ static const char style[] =
         "li{padding:.05rem .5rem;border:1px solid var(--line);border-radius:.35rem}"
         "li,code,.code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace}"
         "li,code{font-size:.92em}"
-        "code{padding:.1rem .35rem;background:var(--ground);border-radius:.3rem}"
+        "code{display:inline-block;max-width:100%;padding:0 .35rem;background:var(--ground);border-radius:.3rem}"
+        ".keep{white-space:nowrap}"
+        "main>:last-child{margin-bottom:0}"
         ".warn{padding:.85rem 1rem;background:var(--warn-ground);border-left:.25rem solid var(--warn-line);"
         "border-radius:.3rem}"
         "button{width:100%;padding:.8rem 1.2rem;border:0;border-radius:.5rem;background:var(--act);"
@@ -46,7 +48,7 @@ static const char style[] =
         "button:hover{filter:brightness(1.08)}"
         "button:focus-visible{outline:.2rem solid var(--ink);outline-offset:.15rem}"
         ".code{margin:.25rem 0 1rem;padding:1rem .5rem;border:2px dashed var(--line);border-radius:.5rem;"
-        "text-align:center;font-size:clamp(1.45rem,8.2vw,2.75rem);font-weight:700;line-height:1.2;"
+        "text-align:center;font-size:clamp(1.15rem,6.4vw,2.75rem);font-weight:700;line-height:1.2;"
         "letter-spacing:.06em;user-select:all}"
         ".label{margin:0;color:var(--quiet)}"
         "blockquote{margin:0 0 1rem;padding:.1rem 0 .1rem 1rem;border-left:.25rem solid var(--line)}"
@@ -121,13 +123,13 @@ void page_result(HtmlWriter *w, const char *nonce, const ApiResult *r, uint64_t 
         html_put(w, "<h1>One step left</h1>\n");
         html_put(w, "<dl>\n"
                     "<div><dt><bdi>%s</bdi> account</dt><dd><bdi id=\"account\">%s</bdi></dd></div>\n"
-                    "<div><dt>Connected for</dt><dd><bdi id=\"requester\">%s@%s</bdi></dd></div>\n"
+                    "<div><dt>Requested by</dt><dd><bdi id=\"requester\">%s@%s</bdi></dd></div>\n"
                     "</dl>\n",
                 r->title, r->account, r->user, r->host);
         html_put(w, "<p class=\"label\">Your code</p>\n<p class=\"code\" id=\"claim-code\">%s</p>\n", r->claim_code);
-        html_put(w, "<p><strong>Type this into the terminal where you ran <code>vaultctl connect</code>; "
-                    "do not give it to anybody.</strong> Whoever asks you for it wants your <bdi>%s</bdi> "
-                    "account.</p>\n", r->title);
+        html_put(w, "<p><strong>Type this into the terminal where you ran <span class=\"keep\">"
+                    "<code>vaultctl connect</code>;</span> do not give it to anybody.</strong> "
+                    "Whoever asks you for it wants your <bdi>%s</bdi> account.</p>\n", r->title);
         html_put(w, "<p class=\"warn\">Not your account, or you are not <bdi>%s</bdi>? Close this page and type the "
                     "code nowhere. Without it nothing is kept, and the access is given back.</p>\n", r->user);
         (void)snprintf(footer, sizeof(footer), "The code works once, %s.", left);

@@ -24,15 +24,14 @@
 typedef struct FaultRow {
         const char *error;
         unsigned status;
-        const char *headline;
+        const char *headline; /* NULL: depends on the page */
         bool is_about_flow; /* the flow was recognised, so the provider's words belong to it */
 } FaultRow;
 
 static const FaultRow fault_rows[] = {
         { "io.vaultd.NotFound", 404, "This link is not known", false },
         { "io.vaultd.NoSuchService", 404, "This service is not set up", false },
-        { "io.vaultd.FlowFailed", 410, "This did not work", true },
-        { "io.vaultd.ClaimRejected", 410, "This did not work", true },
+        { "io.vaultd.FlowFailed", 410, NULL, true },
         { "io.vaultd.NotAllowed", 403, "This is not allowed", true },
         { "io.vaultd.VaultClosed", 403, "This vault is closed", true },
         { "io.vaultd.AccountChanged", 409, "This is another account", true },
@@ -102,7 +101,7 @@ static int reply_refused(Reply *r, const ApiFault *fault, const Target *callback
         if (row->is_about_flow)
                 words = provider_words(callback);
         page = (PageFault){
-                .headline = row->headline,
+                .headline = row->headline ?: callback ? "Not connected" : "This link no longer works",
                 .message = fault->message ?: "The link is wrong, was used already, or is too old.",
                 .advice = fault->hint,
                 .provider_says = words,

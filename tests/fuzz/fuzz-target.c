@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Fuzzes the request target and the page writer of vaultd-web.
+ *
+ * Properties: what is admitted has distinct names and values that are valid UTF-8; encoding it again and parsing
+ * that gives the same; written into a page, no value leaves a byte that could begin or end markup. */
+
+#include <stdio.h>
+
+#include "util/encode.h"
+#include "web/html.h"
+#include "web/target.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool holds, const char *property) {
+        if (!holds) {
+                (void)fprintf(stderr, "violated: %s\n", property);
+                abort();
+        }
+}
+
+static void check_page(const char *value) {
+        HtmlWriter w = {};
+
+        html_put(&w, "%s", value);
+        check(w.error == 0, "written");
+        if (w.buffer.bytes) {
+                check(!strpbrk((const char *)w.buffer.bytes, "<>\"'"), "no markup");
+                check(utf8_is_valid((const char *)w.buffer.bytes, w.buffer.size), "the page is UTF-8");
+        }
+        html_done(&w);
+}
+
+/* Writes a target back, every byte of names and values escaped that may be. */
+static void check_again(const Target *t) {
+        Buffer text = {};
+        Target again = {};
+
+        check(buffer_printf(&text, "/callback/%s?", t->segment ?: "x") == 0, "memory");
+        for (size_t i = 0; i < t->n_parameters; i++) {
+                _cleanup_(freep) char *name = percent_encode(t->parameters[i].name);
+                _cleanup_(freep) char *value = percent_encode(t->parameters[i].value);
+
+                check(name && value && buffer_printf(&text, "%s=%s&", name, value) == 0, "memory");
+        }
+        /* Escaping makes it longer. */
+        if (text.size <= TARGET_MAX) {
+                check(target_parse((const char *)text.bytes, &again) == 0, "admitted again");
+                check(again.n_parameters == t->n_parameters, "same number");
+                for (size_t i = 0; i < t->n_parameters; i++)
+                        check(streq(again.parameters[i].name, t->parameters[i].name) &&
+                              streq(again.parameters[i].value, t->parameters[i].value), "same parameters");
+                target_done(&again);
+        }
+        buffer_done(&text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_(freep) char *text = strndup((const char *)data, size);
+        _cleanup_(target_done) Target t = {};
+
+        if (!text)
+                return 0;
+        check_page(text);
+        if (target_parse(text, &t) != 0)
+                return 0;
+        for (size_t i = 0; i < t.n_parameters; i++) {
+                check(utf8_is_valid(t.parameters[i].value, strlen(t.parameters[i].value)), "valid UTF-8");
+                check(target_get(&t, t.parameters[i].name) == t.parameters[i].value, "distinct names");
+                check_page(t.parameters[i].value);
+        }
+        check_again(&t);
+        return 0;
+}

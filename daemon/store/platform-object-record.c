@@ -51,3 +51,11 @@ int platform_object_record_put(StoreBatch *b, const PlatformObject *o) {
         r = platform_object_key_init(&key, o->kind, o->digest);
         return r < 0 ? r : record_put(b, &platform_object_type, &key, NULL, o);
 }
+
+int platform_object_record_delete(StoreBatch *b, const PlatformObject *o) {
+        StoreKey key;
+        int r;
+
+        r = platform_object_key_init(&key, o->kind, o->digest);
+        return r < 0 ? r : record_delete(b, &platform_object_type, &key, o);
+}

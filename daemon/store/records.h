@@ -179,6 +179,7 @@ typedef struct PlatformObject {
 } PlatformObject;
 int platform_object_record_read(Store *s, RecordKind kind, const char *digest, PlatformObject **ret);
 int platform_object_record_put(StoreBatch *b, const PlatformObject *o);
+int platform_object_record_delete(StoreBatch *b, const PlatformObject *o);
 PlatformObject *platform_object_free(PlatformObject *o);
 DEFINE_CLEANUP(PlatformObject *, platform_object_free)
 

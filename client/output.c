@@ -141,12 +141,13 @@ ExitCode output_finish(ExitCode code) {
 }
 
 char *format_until(int64_t realtime_usec) {
-        int64_t seconds = (realtime_usec - (int64_t)now_realtime()) / (int64_t)USEC_PER_SEC;
+        int64_t left, seconds;
         char *text = NULL;
         int r;
 
-        if (realtime_usec < 0 || seconds < 0)
+        if (__builtin_sub_overflow(realtime_usec, (int64_t)now_realtime(), &left) || left < 0)
                 return strdup("expired");
+        seconds = left / (int64_t)USEC_PER_SEC;
         if (seconds < 90)
                 r = asprintf(&text, "in %lld s", (long long)seconds);
         else if (seconds < 90 * 60)

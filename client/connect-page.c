@@ -162,7 +162,8 @@ static bool say_rejected(const Context *c, Fault *fault) {
         return true;
 }
 
-/* Asks for the code until it is right, the tries are used up, or nobody answers. */
+/* Asks for the code until it is right, the tries are used up, or nobody answers. The flow is named, so that a wrong code
+ * costs a try of this one and not of another that the same user has open. */
 static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault) {
         for (unsigned n_tries = 0;;) {
                 _cleanup_(erase_linep) char *code = NULL;
@@ -177,7 +178,8 @@ static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault)
                                         "The line that was typed cannot be a code");
                 if (isempty(code))
                         continue;
-                r = claim_call(connect->context, json_build("code", 's', code, NULL), fault);
+                r = claim_call(connect->context, json_build("flow", 's', flow->id, "code", 's', code, NULL),
+                                fault);
                 if (r == 0)
                         return 0;
                 n_tries++;

@@ -50,7 +50,7 @@ def test_code_typed_on_a_terminal_connects():
         terminal.expect("Notion is connected as Alice at Notion (acc-1).")
         assert terminal.finish() == 0
         assert server.parameters_of("Connect.Start") == [{"service": "notion", "way": "page"}]
-        assert server.parameters_of("Connect.Claim") == [{"code": "ABCD-EFGH"}]
+        assert server.parameters_of("Connect.Claim") == [{"flow": "f1", "code": "ABCD-EFGH"}]
 
 
 def test_link_is_bare_on_its_own_line():

@@ -392,25 +392,67 @@ static void unknown_field_is_passed_over(void **state) {
         (void)pinned_account_free(p);
 }
 
+/* Each is one field more or less than what decodes, so nothing but the named fault can be the reason. */
 static void ill_formed_fields_are_refused(void **state) {
+        static const uint8_t rest[] = { 3, 1, 0, 0, 0, 's', 4, 1, 0, 0, 0, 'l', 5, 1, 0, 0, 0, 'a' };
         static const struct {
+                const char *fault;
+                int result;
                 size_t size;
-                uint8_t bytes[64];
-        } wrong[] = {
-                { 12, { 2, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0 } },                         /* number of seven bytes */
-                { 13, { 2, 8, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0 } },          /* UID_INVALID */
-                { 13, { 2, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0 } },                      /* beyond the member */
-                { 8, { 3, 3, 0, 0, 0, 'a', 0, 'b' } },                                  /* NUL in text */
-                { 12, { 3, 1, 0, 0, 0, 'a', 3, 1, 0, 0, 0, 'a' } },                     /* twice */
-                { 5, { 3, 0xff, 0xff, 0xff, 0xff } },                                   /* longer than all */
-                { 4, { 3, 0, 0, 0 } },                                                  /* no head */
+                uint8_t bytes[32];
+        } cases[] = {
+                { "none", 0, 13, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0 } },
+                { "optional member", 0, 19, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 1, 0, 0, 0, 'n' } },
+                { "number of seven bytes", -EBADMSG, 12, { 2, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0 } },
+                { "number of nine bytes", -EBADMSG, 14, { 2, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 } },
+                { "UID_INVALID", -EBADMSG, 13, { 2, 8, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0 } },
+                { "beyond the member", -EBADMSG, 13, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0 } },
+                { "NUL in text", -EBADMSG, 21, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 3, 0, 0, 0, 'a', 0, 'b' } },
+                { "text twice", -EBADMSG, 19, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 's' } },
+                { "required member absent", -EBADMSG, 0, {} },
+                { "longer than all", -EBADMSG, 18, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 99, 0xff, 0xff, 0xff, 0xff } },
+                { "no whole head", -EBADMSG, 13, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0 } },
         };
 
-        for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 PinnedAccount *p = record_new(&pinned_account_type);
+                _cleanup_(buffer_done) Buffer fields = {};
+                int r;
 
-                assert_int_equal(record_decode_fields(&pinned_account_type, false, wrong[i].bytes, wrong[i].size, p), -EBADMSG);
+                assert_int_equal(buffer_append(&fields, rest, sizeof(rest)), 0);
+                assert_int_equal(buffer_append(&fields, cases[i].bytes, cases[i].size), 0);
+                if (i == ELEMENTSOF(cases) - 1)
+                        assert_int_equal(buffer_append(&fields, "\x63\0\0\0", 4), 0);
+                r = record_decode_fields(&pinned_account_type, false, fields.bytes, fields.size, p);
+                if (r != cases[i].result)
+                        fail_msg("%s: %d", cases[i].fault, r);
                 (void)pinned_account_free(p);
+        }
+}
+
+static void ill_formed_lists_are_refused(void **state) {
+        static const uint8_t rest[] = { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 'x' };
+        static const struct {
+                int result;
+                size_t size;
+                uint8_t bytes[32];
+        } cases[] = {
+                { 0, 5, { 10, 0, 0, 0, 0 } },
+                { 0, 14, { 10, 9, 0, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0, 0 } },
+                { -EBADMSG, 13, { 10, 8, 0, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0 } },             /* a size that is cut */
+                { -EBADMSG, 16, { 10, 5, 0, 0, 0, 2, 0, 0, 0, 'a', 4, 1, 0, 0, 0, 'n' } },  /* into the next field */
+                { -EBADMSG, 10, { 10, 5, 0, 0, 0, 0xfd, 0xff, 0xff, 0xff, 'a' } },          /* … by wrapping around */
+                { -EBADMSG, 11, { 10, 6, 0, 0, 0, 2, 0, 0, 0, 'a', 0 } },                   /* NUL */
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                AgentSession *a = record_new(&agent_session_type);
+                _cleanup_(buffer_done) Buffer fields = {};
+
+                assert_int_equal(buffer_append(&fields, rest, sizeof(rest)), 0);
+                assert_int_equal(buffer_append(&fields, cases[i].bytes, cases[i].size), 0);
+                assert_int_equal(record_decode_fields(&agent_session_type, false, fields.bytes, fields.size, a), cases[i].result);
+                (void)agent_session_free(a);
         }
 }
 
@@ -430,6 +472,7 @@ int main(void) {
                 TEST(damaged_credential_is_not_left_out),
                 TEST(unknown_field_is_passed_over),
                 TEST(ill_formed_fields_are_refused),
+                TEST(ill_formed_lists_are_refused),
         };
 
         return cmocka_run_group_tests_name("damage", tests, NULL, NULL);

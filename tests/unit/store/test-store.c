@@ -474,6 +474,30 @@ static void fiber_cancelled_before_still_commits(void **state) {
         assert_stored(c.fixture, 1, "fiber", "x");
 }
 
+static int fiber_parks(void *userdata) {
+        FiberCommit *c = userdata;
+
+        c->fiber = fiber_current();
+        c->result = fiber_suspend_uncancellable();
+        return 0;
+}
+
+static void uncancellable_wait_ends_by_resume_alone(void **state) {
+        FiberCommit c = { .fixture = *state, .result = -1 };
+
+        assert_true(fiber_spawn(c.fixture->event, fiber_parks, fiber_is_done, &c, NULL) >= 0);
+        while (!c.fiber)
+                assert_true(sd_event_run(c.fixture->event, UINT64_MAX) >= 0);
+        fiber_cancel(c.fiber);
+        (void)fiber_cancel_all();
+        for (int i = 0; i < 3; i++)
+                assert_true(sd_event_run(c.fixture->event, 1000) >= 0);
+        assert_int_equal(c.n_done, 0);
+        fiber_resume(c.fiber, 7);
+        run_until(c.fixture, &c.n_done, 1);
+        assert_int_equal(c.result, 7);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -502,6 +526,7 @@ int main(void) {
                 TEST(fiber_waits_for_its_commit),
                 TEST(cancelled_fiber_still_learns_the_outcome),
                 TEST(fiber_cancelled_before_still_commits),
+                TEST(uncancellable_wait_ends_by_resume_alone),
         };
 
         return cmocka_run_group_tests_name("store", tests, NULL, NULL);

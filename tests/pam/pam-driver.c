@@ -232,6 +232,11 @@ int main(int argc, char *argv[]) {
         for (int i = 0; i < threads; i++)
                 if (pthread_create(&ids[i], NULL, run_sessions, &setup) != 0)
                         abort();
+        /* The alarms are for the others. */
+        sigset_t alarms;
+        (void)sigemptyset(&alarms);
+        (void)sigaddset(&alarms, SIGALRM);
+        (void)pthread_sigmask(SIG_BLOCK, &alarms, NULL);
         for (int i = 0; i < threads; i++) {
                 void *value;
 

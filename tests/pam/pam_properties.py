@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from control import Control, reply  # noqa: E402
 
-PAM_SUCCESS, PAM_PERM_DENIED, PAM_SESSION_ERR = 0, 6, 14
+PAM_SUCCESS, PAM_SYSTEM_ERR, PAM_PERM_DENIED, PAM_SESSION_ERR = 0, 4, 6, 14
 # The module is alone in the stack; then libpam turns "everybody ignored it" into this.
 IGNORED = PAM_PERM_DENIED
 USER = pwd.getpwuid(os.getuid())
@@ -447,7 +447,11 @@ def test_threads_do_not_disturb_each_other(stage):
 
 def test_program_without_free_descriptors_is_ignored(stage):
     stage.control(well)
-    assert_without(stage.login("nofile=0"), "", at_most=0.2)
+    result = stage.login("nofile=0")
+    assert WITHOUT in result["log"][0] and result["session"] == ""
+    assert result["open_usec"] < 200000
+    # libpam makes a failure of its own out of an audit socket that it cannot open; ours would be PAM_SESSION_ERR.
+    assert result["open"] in (IGNORED, PAM_SYSTEM_ERR)
 
 
 @pytest.mark.parametrize("limit", ["64", "1048576"])

@@ -132,6 +132,31 @@ static void test_complete_message_is_had_also_after_the_deadline(void **state) {
         assert_string_equal(message, "x");
 }
 
+static void *write_for_ever(void *userdata) {
+        while (send(*(int *)userdata, "x", 1, MSG_NOSIGNAL) == 1)
+                continue;
+        return NULL;
+}
+
+/* Three writers, so that there is always something to read: neither the size nor a pause ends this, only the clock. */
+static void test_stream_without_an_end_is_left_at_the_deadline(void **state) {
+        Stage *s = *state;
+        uint64_t started = now_monotonic();
+        pthread_t threads[3];
+        const char *message;
+        size_t n;
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, write_for_ever, &s->server), 0);
+        r = wire_client_receive(s->client, in_msec(30), &message, &n);
+        s->client = wire_client_free(s->client);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(r, -ETIMEDOUT);
+        assert_in_range(now_monotonic() - started, 29000, 200000);
+}
+
 static void test_message_of_one_mebibyte_is_the_largest(void **state) {
         Stage *s = *state;
         size_t n;
@@ -245,6 +270,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 WIRE_TEST(test_messages_are_told_apart_whatever_the_packets),
                 WIRE_TEST(test_complete_message_is_had_also_after_the_deadline),
+                WIRE_TEST(test_stream_without_an_end_is_left_at_the_deadline),
                 WIRE_TEST(test_message_of_one_mebibyte_is_the_largest),
                 WIRE_TEST(test_end_of_stream_is_epipe_also_inside_a_message),
                 WIRE_TEST(test_send_ends_the_message),

@@ -34,7 +34,7 @@ int platform_ensure_vault(Platform *p, Vault **vault, Failure *failure);
 /* Puts the credential into the vault's platform vault as its custody says: mirror: access token without a refresh block; platform: both tokens, and the refresh token is
  * forgotten here once the platform has it; host: FAILURE_NOT_ALLOWED. Creates, updates in place, or archives and creates where an immutable field differs. *credential is replaced by what is stored then. */
 int platform_put_credential(Platform *p, Vault **vault, Credential **credential, Failure *failure);
-/* Archives it there; absent there is fine. */
+/* Archives it there, also one that a crash kept out of the record (so it is worth calling without a platform_credential_id); absent there is fine. */
 int platform_archive_credential(Platform *p, const Vault *vault, const Credential *credential, Failure *failure);
 
 /* What a session may use. */
@@ -46,7 +46,8 @@ typedef struct SessionPlan {
         const char *model;
 } SessionPlan;
 
-/* Creates the session bound to exactly this vault, with an agent and an environment for exactly these servers (shared between sessions, found by the digest of their definition; limited network that
+/* Creates the session bound to exactly this vault, which must have its platform vault (platform_ensure_vault() first; otherwise -EINVAL) and own every credential of the
+ * plan (otherwise -EPERM), with an agent and an environment for exactly these servers (shared between sessions, found by the digest of their definition; limited network that
  * lets the agent's MCP servers through; built-in toolset off; MCP tools: off by default, listed ones always_allow or always_ask). message NULL: idle. The returned record is stored. */
 int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *plan, const char *title, const char *message, AgentSession **ret, Failure *failure);
 
@@ -59,5 +60,7 @@ typedef struct SessionStatus {
 int platform_session_status(Platform *p, const AgentSession *session, SessionStatus *ret, Failure *failure);
 void session_status_done(SessionStatus *s);
 
-/* Finishes what a crash left: sessions, agents, environments, vaults whose nonce is stored and whose id is not. Runs at start; a session whose create is found is kept, one that is not there is forgotten. */
+/* Finishes what a crash left: sessions and vaults whose nonce is stored and whose id is not. Runs at start, beside the first calls; a session whose create is found is kept,
+ * one that is not there is forgotten. Agents and environments are finished by the next session that needs them, which knows what they must be like. FAILED: the platform could not be asked
+ * about some of it; nothing of that is forgotten, and the next start of vaultd (for sessions also the same user's next session) tries again. */
 int platform_recover(Platform *p);

@@ -2,11 +2,13 @@
 
 /* vaultd.conf, and the loading of everything.
  *
- * A load reads all files, collects all faults and hands out either a whole Config or none: the caller keeps the old one in force
- * (M4), and a Config is never changed after it was handed out. Defaults are those of this table, not of the shipped
- * vaultd.conf, whose lines are all comments: a missing vendor folder changes nothing.
+ * A load reads all files, collects all faults and hands out either a whole Config or none: the caller
+ * keeps the old one in force (M4), and a Config is never changed after it was handed out. Defaults are
+ * those of this table, not of the shipped vaultd.conf, whose lines are all comments: a missing vendor
+ * folder changes nothing.
  *
- * Checks that need several values (a range, a name that must exist) come last, over values that are each sound.
+ * Checks that need several values (a range, a name that must exist) come last, over values that are each
+ * sound.
  *
  * Who may call: any thread; it reads files, so not in the loop's turn for long folders. */
 
@@ -19,7 +21,8 @@
 #include "policy/source.h"
 #include "policy/value.h"
 
-#define KEY(name, parser, member, ...) { .key = name, .parse = parser, .offset = offsetof(Config, member), __VA_ARGS__ }
+#define KEY(name, parser, member, ...)                                                                      \
+        { .key = name, .parse = parser, .offset = offsetof(Config, member), __VA_ARGS__ }
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -30,7 +33,8 @@ static const KeyRule platform_keys[] = {
         KEY("Version", value_date, platform_version),
         KEY("Model", value_token, platform_model),
         KEY("Servers", value_name_list, session_servers, .is_list = true),
-        KEY("AdoptWait", value_duration, adopt_wait_usec, .min = 10 * USEC_PER_MSEC, .max = 600 * USEC_PER_SEC),
+        KEY("AdoptWait", value_duration, adopt_wait_usec, .min = 10 * USEC_PER_MSEC,
+                        .max = 600 * USEC_PER_SEC),
 };
 
 static const KeyRule http_keys[] = {
@@ -55,13 +59,17 @@ static const KeyRule limit_keys[] = {
         KEY("Bytes", value_size, bytes_per_uid, .min = 64 * KIB, .max = 4 * GIB),
         KEY("Calls", value_number, calls_per_uid, .min = 1, .max = 65536),
         KEY("Flows", value_number, flows_per_uid, .min = 1, .max = 1024),
-        KEY("MessageTimeout", value_duration, message_timeout_usec, .min = 100 * USEC_PER_MSEC, .max = 600 * USEC_PER_SEC),
-        KEY("FlowLifetime", value_duration, flow_lifetime_usec, .min = USEC_PER_SEC, .max = 3600 * USEC_PER_SEC),
+        KEY("MessageTimeout", value_duration, message_timeout_usec, .min = 100 * USEC_PER_MSEC,
+                        .max = 600 * USEC_PER_SEC),
+        KEY("FlowLifetime", value_duration, flow_lifetime_usec, .min = USEC_PER_SEC,
+                        .max = 3600 * USEC_PER_SEC),
 };
 
 static const SectionRule sections[] = {
-        { "Platform", platform_keys, ELEMENTSOF(platform_keys) }, { "Http", http_keys, ELEMENTSOF(http_keys) },
-        { "Web", web_keys, ELEMENTSOF(web_keys) },                { "Vaults", vault_keys, ELEMENTSOF(vault_keys) },
+        { "Platform", platform_keys, ELEMENTSOF(platform_keys) },
+        { "Http", http_keys, ELEMENTSOF(http_keys) },
+        { "Web", web_keys, ELEMENTSOF(web_keys) },
+        { "Vaults", vault_keys, ELEMENTSOF(vault_keys) },
         { "Limits", limit_keys, ELEMENTSOF(limit_keys) },
 };
 
@@ -139,7 +147,8 @@ static int main_read_file(Config *c, const char *path, const IniFile *ini, Fault
         int r;
 
         for (size_t i = 0; i < ini->n_sections; i++) {
-                const SectionRule *rule = section_find(path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
+                const SectionRule *rule = section_find(
+                                path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
 
                 r = rule ? section_apply(path, &ini->sections[i], rule, c, faults) : 0;
                 if (r < 0)
@@ -150,7 +159,8 @@ static int main_read_file(Config *c, const char *path, const IniFile *ini, Fault
 
 typedef int (*FileReader)(Config *c, const char *path, const IniFile *ini, FaultList *faults);
 
-static int config_read(Config *c, const SourceRoots *roots, const char *folder, const char *name, FileReader reader, FaultList *faults) {
+static int config_read(Config *c, const SourceRoots *roots, const char *folder, const char *name,
+                FileReader reader, FaultList *faults) {
         _cleanup_(source_list_done) SourceList list = {};
         int r;
 
@@ -160,7 +170,8 @@ static int config_read(Config *c, const SourceRoots *roots, const char *folder, 
         for (size_t i = 0; i < list.n_sources; i++) {
                 _cleanup_(ini_file_done) IniFile ini = {};
 
-                r = ini_parse(list.sources[i].path, list.sources[i].text, list.sources[i].size, faults, &ini);
+                r = ini_parse(list.sources[i].path, list.sources[i].text, list.sources[i].size, faults,
+                                &ini);
                 if (r < 0)
                         return r;
                 r = reader(c, list.sources[i].path, &ini, faults);
@@ -173,16 +184,21 @@ static int config_read(Config *c, const SourceRoots *roots, const char *folder, 
 /* What only shows once all is read. admin_dir/vaultd.conf is named, since what was written there decides. */
 static void config_check_whole(const Config *c, const char *path, FaultList *faults) {
         if (c->uid_min > c->uid_max)
-                fault_add(faults, path, 0, "UidMin=%u is above UidMax=%u", (unsigned)c->uid_min, (unsigned)c->uid_max);
+                fault_add(faults, path, 0, "UidMin=%u is above UidMax=%u", (unsigned)c->uid_min,
+                                (unsigned)c->uid_max);
         if (c->map_size % 4096 != 0)
                 fault_add(faults, path, 0, "MapSize= is no multiple of 4096 bytes");
         for (char **name = c->session_servers; name && *name; name++)
                 if (!config_find_service(c, *name))
-                        fault_add(faults, path, 0, "Servers= names '%s', but no file in services.d defines it", *name);
+                        fault_add(faults, path, 0,
+                                        "Servers= names '%s', but no file in services.d defines it", *name);
 }
 
-int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_owner, Config **ret, ConfigFaults *ret_faults) {
-        const SourceRoots roots = { .vendor_dir = vendor_dir, .admin_dir = admin_dir, .is_trusting_owner = is_trusting_owner };
+int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_owner, Config **ret,
+                ConfigFaults *ret_faults) {
+        const SourceRoots roots = {
+                .vendor_dir = vendor_dir, .admin_dir = admin_dir, .is_trusting_owner = is_trusting_owner
+        };
         _cleanup_(config_freep) Config *c = NULL;
         _cleanup_(freep) char *path = NULL;
         FaultList faults = {};

@@ -2,9 +2,9 @@
 
 /* The list of faults that a load collects.
  *
- * All faults at once, since an admin who mends one line at a time over ten reloads gives up checking. fault_add() returns
- * nothing, so that a parser reads as its grammar; running out of memory is remembered in the list and ends the load
- * (fail closed), see config_load(). */
+ * All faults at once, since an admin who mends one line at a time over ten reloads gives up checking.
+ * fault_add() returns nothing, so that a parser reads as its grammar; running out of memory is remembered
+ * in the list and ends the load (fail closed), see config_load(). */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,7 +14,8 @@
 /* Takes text over. The same fault twice (a folder that is opened for several kinds of files) is kept once. */
 static int fault_store(ConfigFaults *f, const char *file, unsigned line, char *text) {
         for (size_t i = 0; i < f->n_faults; i++)
-                if (f->faults[i].line == line && streq(f->faults[i].file, file) && streq(f->faults[i].text, text)) {
+                if (f->faults[i].line == line && streq(f->faults[i].file, file) &&
+                                streq(f->faults[i].text, text)) {
                         free(text);
                         return 0;
                 }

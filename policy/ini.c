@@ -2,16 +2,17 @@
 
 /* The strict INI reader.
  *
- * Why ours: the libraries that Debian ships drop repeated keys, cut long lines or join what they do not understand, all
- * silently; a policy in which a Deny= line vanished is worse than one that does not load. So each line is exactly one of:
- * blank, comment, [Section], [Section name], Key=value; anything else is a fault with its line number, and reading goes on, so that
- * all faults are seen at once.
+ * Why ours: the libraries that Debian ships drop repeated keys, cut long lines or join what they do not
+ * understand, all silently; a policy in which a Deny= line vanished is worse than one that does not load.
+ * So each line is exactly one of: blank, comment, [Section], [Section name], Key=value; anything else is a
+ * fault with its line number, and reading goes on, so that all faults are seen at once.
  *
- * What systemd's dialect has and this one refuses: continuation lines, empty assignments, quotes; each could be read in two
- * ways by somebody who knows another dialect. A '#' behind white space in a value is refused too: there it would be text.
+ * What systemd's dialect has and this one refuses: continuation lines, empty assignments, quotes; each
+ * could be read in two ways by somebody who knows another dialect. A '#' behind white space in a value is
+ * refused too: there it would be text.
  *
- * Invariants: pure; what is stored has been checked for UTF-8 and control bytes. Repetition of keys is judged by who
- * knows which keys are lists (schema.c). */
+ * Invariants: pure; what is stored has been checked for UTF-8 and control bytes. Repetition of keys is
+ * judged by who knows which keys are lists (schema.c). */
 
 #include "policy/ini.h"
 #include "util/encode.h"
@@ -59,7 +60,8 @@ static size_t word_size(const char *text, size_t n, const char *legal) {
 #define DIGITS  "0123456789"
 
 /* Adds a section; name_size 0: one whose entries are to be ignored. */
-static int ini_add_section(IniReader *r, const char *name, size_t name_size, const char *argument, size_t argument_size) {
+static int ini_add_section(IniReader *r, const char *name, size_t name_size, const char *argument,
+                size_t argument_size) {
         IniFile *f = r->target;
         IniSection *grown = reallocarray(f->sections, f->n_sections + 1, sizeof(IniSection));
 
@@ -89,7 +91,8 @@ static int ini_read_heading(IniReader *r, const char *text, size_t n) {
                         p = end; /* a space, but no name */
         }
         if (name == 0 || p != end - 1 || *p != ']') {
-                fault_add(r->faults, r->file, r->line, "malformed section heading, expected [Section] or [Section name]");
+                fault_add(r->faults, r->file, r->line,
+                                "malformed section heading, expected [Section] or [Section name]");
                 return ini_add_section(r, NULL, 0, NULL, 0);
         }
 
@@ -99,9 +102,11 @@ static int ini_read_heading(IniReader *r, const char *text, size_t n) {
 
                 if (!other->name || strlen(other->name) != name || memcmp(other->name, text + 1, name) != 0)
                         continue;
-                if (strlen(other->argument ?: "") != size || memcmp(other->argument ?: "", argument, size) != 0)
+                if (strlen(other->argument ?: "") != size ||
+                                memcmp(other->argument ?: "", argument, size) != 0)
                         continue;
-                fault_add(r->faults, r->file, r->line, "section appears twice, first in line %u", other->line);
+                fault_add(r->faults, r->file, r->line, "section appears twice, first in line %u",
+                                other->line);
                 return ini_add_section(r, NULL, 0, NULL, 0);
         }
         return ini_add_section(r, text + 1, name, argument, (size_t)(p - argument));
@@ -143,7 +148,8 @@ static int ini_read_entry(IniReader *r, const char *text, size_t n) {
                 return 0;
         }
         if (r->target->n_sections == 0) {
-                fault_add(r->faults, r->file, r->line, "%.*s= stands before the first [Section]", (int)key, text);
+                fault_add(r->faults, r->file, r->line, "%.*s= stands before the first [Section]", (int)key,
+                                text);
                 return 0;
         }
 
@@ -176,7 +182,9 @@ static const char *line_fault(const char *text, size_t n) {
 static int ini_read_line(IniReader *r, const char *text, size_t n) {
         if (n > 0 && text[n - 1] == '\r') {
                 if (!r->has_cr)
-                        fault_add(r->faults, r->file, r->line, "line ends in CR LF, expected LF alone (and so may others in this file)");
+                        fault_add(r->faults, r->file, r->line,
+                                        "line ends in CR LF, expected LF alone (and so may others in this "
+                                        "file)");
                 r->has_cr = true;
                 n--;
         }
@@ -188,7 +196,8 @@ static int ini_read_line(IniReader *r, const char *text, size_t n) {
         if (word_size(text, n, " \t") == n || text[0] == '#' || text[0] == ';')
                 return 0;
         if (is_blank(text[0])) {
-                fault_add(r->faults, r->file, r->line, "line begins with white space: continuation lines are not supported");
+                fault_add(r->faults, r->file, r->line,
+                                "line begins with white space: continuation lines are not supported");
                 return 0;
         }
         if (text[0] == '[') {

@@ -3,8 +3,8 @@
 
 #include "policy/fault.h"
 
-/* Sections of Key=value lines, nothing else: comments (# or ;) at the beginning of a line only, no continuation, no quotes,
- * no CR LF, no NUL, valid UTF-8, lines of at most INI_LINE_MAX bytes. */
+/* Sections of Key=value lines, nothing else: comments (# or ;) at the beginning of a line only, no
+ * continuation, no quotes, no CR LF, no NUL, valid UTF-8, lines of at most INI_LINE_MAX bytes. */
 
 #define INI_LINE_MAX 4096U
 
@@ -15,7 +15,7 @@ typedef struct IniEntry {
 } IniEntry;
 
 typedef struct IniSection {
-        char *name;     /* "Server" of [Server notion]; NULL: the heading was faulty, the entries are to be ignored */
+        char *name;     /* "Server" of [Server notion]; NULL: the heading was faulty, ignore the entries */
         char *argument; /* "notion", or NULL */
         unsigned line;
         IniEntry *entries;
@@ -27,7 +27,7 @@ typedef struct IniFile {
         size_t n_sections;
 } IniFile;
 
-/* Pure: no descriptor, no log. Reads on behind each fault, *ret holds what was readable. 0 (look at the faults), -ENOMEM.
- * file is for the faults' texts. */
+/* Pure: no descriptor, no log. Reads on behind each fault, *ret holds what was readable. 0 (look at the
+ * faults), -ENOMEM. file is for the faults' texts. */
 int ini_parse(const char *file, const void *bytes, size_t n, FaultList *faults, IniFile *ret);
 void ini_file_done(IniFile *f);

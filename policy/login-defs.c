@@ -2,8 +2,8 @@
 
 /* The uid range of login users, as the distribution's own tools see it (login.defs(5)).
  *
- * Only a default: UidMin= and UidMax= in vaultd.conf decide. Lenient on purpose, since the file is not ours and other
- * programs ignore what they do not know; a malformed number is as good as none. */
+ * Only a default: UidMin= and UidMax= in vaultd.conf decide. Lenient on purpose, since the file is not
+ * ours and other programs ignore what they do not know; a malformed number is as good as none. */
 
 #include "policy/login-defs.h"
 

@@ -2,9 +2,10 @@
 
 /* Applying tables of keys to sections that were read.
  *
- * One table per section is the whole truth about its keys: the reader, the faults' texts and the map of defaults in the
- * tests follow from it. A repeated scalar is a fault rather than "the last one wins", because whoever wrote the first line
- * believes it is in force. A misspelt key is a fault with the nearest known one, since ignoring "Denny=" would grant.
+ * One table per section is the whole truth about its keys: the reader, the faults' texts and the map of
+ * defaults in the tests follow from it. A repeated scalar is a fault rather than "the last one wins",
+ * because whoever wrote the first line believes it is in force. A misspelt key is a fault with the nearest
+ * known one, since ignoring "Denny=" would grant.
  *
  * Invariant: faults name keys, never values. Who may call: the readers of this folder. */
 
@@ -68,7 +69,8 @@ static void words_join(const char *const *words, size_t n, char *text, size_t si
 
 #define KEYS_MAX 24U
 
-static void fault_unknown_key(const char *file, const IniSection *section, const IniEntry *entry, const SectionRule *rule, FaultList *faults) {
+static void fault_unknown_key(const char *file, const IniSection *section, const IniEntry *entry,
+                const SectionRule *rule, FaultList *faults) {
         const char *keys[KEYS_MAX];
         char all[512];
         size_t n = MIN(rule->n_keys, (size_t)KEYS_MAX);
@@ -77,11 +79,13 @@ static void fault_unknown_key(const char *file, const IniSection *section, const
                 keys[i] = rule->keys[i].key;
         const char *nearest = nearest_word(entry->key, keys, n);
         if (nearest) {
-                fault_add(faults, file, entry->line, "unknown key '%s' in [%s], did you mean '%s'?", entry->key, section->name, nearest);
+                fault_add(faults, file, entry->line, "unknown key '%s' in [%s], did you mean '%s'?",
+                                entry->key, section->name, nearest);
                 return;
         }
         words_join(keys, n, all, sizeof(all));
-        fault_add(faults, file, entry->line, "unknown key '%s' in [%s], expected one of %s", entry->key, section->name, all);
+        fault_add(faults, file, entry->line, "unknown key '%s' in [%s], expected one of %s", entry->key,
+                        section->name, all);
 }
 
 /* The earlier entry of the same key, or NULL. */
@@ -99,7 +103,8 @@ static const KeyRule *key_find(const SectionRule *rule, const char *key) {
         return NULL;
 }
 
-static int entry_apply(const char *file, const IniSection *section, size_t index, const SectionRule *rule, void *object, FaultList *faults) {
+static int entry_apply(const char *file, const IniSection *section, size_t index, const SectionRule *rule,
+                void *object, FaultList *faults) {
         const IniEntry *entry = &section->entries[index];
         const KeyRule *key = key_find(rule, entry->key);
         char expected[EXPECTED_MAX] = "another value";
@@ -111,7 +116,8 @@ static int entry_apply(const char *file, const IniSection *section, size_t index
         }
         const IniEntry *before = key->is_list ? NULL : entry_before(section, index);
         if (before) {
-                fault_add(faults, file, entry->line, "%s= appears twice, first in line %u", entry->key, before->line);
+                fault_add(faults, file, entry->line, "%s= appears twice, first in line %u", entry->key,
+                                before->line);
                 return 0;
         }
         r = key->parse(key, entry->value, (uint8_t *)object + key->offset, expected);
@@ -122,7 +128,8 @@ static int entry_apply(const char *file, const IniSection *section, size_t index
         return r;
 }
 
-int section_apply(const char *file, const IniSection *section, const SectionRule *rule, void *object, FaultList *faults) {
+int section_apply(const char *file, const IniSection *section, const SectionRule *rule, void *object,
+                FaultList *faults) {
         int r;
 
         for (size_t i = 0; i < section->n_entries; i++) {
@@ -136,12 +143,14 @@ int section_apply(const char *file, const IniSection *section, const SectionRule
                 for (size_t k = 0; k < section->n_entries && !is_there; k++)
                         is_there = streq(section->entries[k].key, rule->keys[i].key);
                 if (!is_there)
-                        fault_add(faults, file, section->line, "[%s] lacks %s=", section->name, rule->keys[i].key);
+                        fault_add(faults, file, section->line, "[%s] lacks %s=", section->name,
+                                        rule->keys[i].key);
         }
         return 0;
 }
 
-const SectionRule *section_find(const char *file, const IniSection *section, const SectionRule *rules, size_t n, FaultList *faults) {
+const SectionRule *section_find(const char *file, const IniSection *section, const SectionRule *rules,
+                size_t n, FaultList *faults) {
         const char *names[KEYS_MAX];
         char all[512];
 
@@ -152,13 +161,16 @@ const SectionRule *section_find(const char *file, const IniSection *section, con
                         continue;
                 if (rules[i].has_argument == !!section->argument)
                         return &rules[i];
-                fault_add(faults, file, section->line, rules[i].has_argument ? "[%s] needs a name: [%s name]" : "[%s] takes no name, expected [%s]",
-                          section->name, section->name);
+                fault_add(faults, file, section->line,
+                                rules[i].has_argument ? "[%s] needs a name: [%s name]"
+                                                      : "[%s] takes no name, expected [%s]",
+                                section->name, section->name);
                 return NULL;
         }
         for (size_t i = 0; i < MIN(n, (size_t)KEYS_MAX); i++)
                 names[i] = rules[i].name;
         words_join(names, MIN(n, (size_t)KEYS_MAX), all, sizeof(all));
-        fault_add(faults, file, section->line, "unknown section [%s], expected one of %s", section->name, all);
+        fault_add(faults, file, section->line, "unknown section [%s], expected one of %s", section->name,
+                        all);
         return NULL;
 }

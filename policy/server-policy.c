@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a session may do at a server: lists of tools that are on, asked about, or denied (policy.d, section [Server NAME]).
+/* What a session may do at a server: lists of tools that are on, asked about, or denied (policy.d, section
+ * [Server NAME]).
  *
- * The lists of all files in force are united, and the verdict looks at Deny first, then Ask, then Tools: the order of files
- * cannot matter, and adding a file can only take a denial's place by masking the file that holds it. What nobody mentions is
- * off (M1). Names are exact in this version; '*' is a fault rather than a tool of that name, so that nobody believes in it.
+ * The lists of all files in force are united, and the verdict looks at Deny first, then Ask, then Tools:
+ * the order of files cannot matter, and adding a file can only take a denial's place by masking the file
+ * that holds it. What nobody mentions is off (M1). Names are exact in this version; '*' is a fault rather
+ * than a tool of that name, so that nobody believes in it.
  *
  * Invariant: server_policy_tool() is pure; everything that decides about a tool calls it and nothing else. */
 
 #include "policy/server-policy.h"
 #include "policy/value.h"
 
-#define KEY(name, member) { .key = name, .parse = value_tool_list, .offset = offsetof(ServerPolicy, member), .is_list = true }
+#define KEY(name, member)                                                                                   \
+        { .key = name, .parse = value_tool_list, .offset = offsetof(ServerPolicy, member), .is_list = true }
 
 static const KeyRule server_keys[] = {
         KEY("Tools", tools),
@@ -53,12 +56,14 @@ int server_policies_read_file(Config *c, const char *path, const IniFile *ini, F
 
         for (size_t i = 0; i < ini->n_sections; i++) {
                 const IniSection *section = &ini->sections[i];
-                const SectionRule *rule = section_find(path, section, sections, ELEMENTSOF(sections), faults);
+                const SectionRule *rule =
+                                section_find(path, section, sections, ELEMENTSOF(sections), faults);
 
                 if (!rule)
                         continue;
                 if (!name_is_legal(section->argument)) {
-                        fault_add(faults, path, section->line, "[Server] expects the name of a service, characters a-z 0-9 -");
+                        fault_add(faults, path, section->line,
+                                        "[Server] expects the name of a service, characters a-z 0-9 -");
                         continue;
                 }
                 ServerPolicy *p = server_policy_get(c, section->argument, path, section->line);

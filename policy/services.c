@@ -2,14 +2,16 @@
 
 /* Service profiles: how a service is connected (services.d/NAME.conf, section [Service]).
  *
- * One profile a file, so that an administrator replaces or removes exactly one service by a file of the same name. Two
- * profiles with one name would make it a matter of order which credentials go where, so that is a fault naming both places.
- * The client secret is not part of the profile, only the path of its file: profiles are shown and logged. */
+ * One profile a file, so that an administrator replaces or removes exactly one service by a file of the
+ * same name. Two profiles with one name would make it a matter of order which credentials go where, so
+ * that is a fault naming both places. The client secret is not part of the profile, only the path of its
+ * file: profiles are shown and logged. */
 
 #include "policy/services.h"
 #include "policy/value.h"
 
-#define KEY(name, parser, member, ...) { .key = name, .parse = parser, .offset = offsetof(ServiceProfile, member), __VA_ARGS__ }
+#define KEY(name, parser, member, ...)                                                                      \
+        { .key = name, .parse = parser, .offset = offsetof(ServiceProfile, member), __VA_ARGS__ }
 
 static const KeyRule service_keys[] = {
         KEY("Name", value_name, name, .is_required = true),
@@ -74,7 +76,8 @@ static int service_append(Config *c, ServiceProfile *p, FaultList *faults) {
         ServiceProfile *grown;
 
         if (other) {
-                fault_add(faults, p->file, p->line, "service '%s' is already defined in %s:%u", p->name, other->file, other->line);
+                fault_add(faults, p->file, p->line, "service '%s' is already defined in %s:%u", p->name,
+                                other->file, other->line);
                 return 0;
         }
         if (p->client_secret_file && !p->client_id)
@@ -94,7 +97,8 @@ int services_read_file(Config *c, const char *path, const IniFile *ini, FaultLis
 
         for (size_t i = 0; i < ini->n_sections; i++) {
                 _cleanup_(service_profile_done) ServiceProfile p = { .line = ini->sections[i].line };
-                const SectionRule *rule = section_find(path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
+                const SectionRule *rule = section_find(
+                                path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
 
                 if (!rule)
                         continue;

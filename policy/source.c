@@ -2,14 +2,15 @@
 
 /* Finding and believing configuration files.
  *
- * Whoever can write policy decides what agents may do, so a file counts only if its owner is root and nobody else may
- * write it, and the same holds for the folder it lies in (who may write the folder may replace the file). All checks
- * are made on opened descriptors, never on names, so that nothing can be exchanged between check and use. Group write is
- * refused too; it also shows where an access control list gives somebody write permission (acl(5): the mask is in the group
- * bits). Symbolic links are refused except to /dev/null, since what they point at lies in a folder that was not checked.
+ * Whoever can write policy decides what agents may do, so a file counts only if its owner is root and
+ * nobody else may write it, and the same holds for the folder it lies in (who may write the folder may
+ * replace the file). All checks are made on opened descriptors, never on names, so that nothing can be
+ * exchanged between check and use. Group write is refused too; it also shows where an access control list
+ * gives somebody write permission (acl(5): the mask is in the group bits). Symbolic links are refused
+ * except to /dev/null, since what they point at lies in a folder that was not checked.
  *
- * A vendor file that is masked is not opened. Names that do not end in ".conf" or begin with "." are editors' and package managers'
- * left-overs and are passed over, as systemd does.
+ * A vendor file that is masked is not opened. Names that do not end in ".conf" or begin with "." are
+ * editors' and package managers' left-overs and are passed over, as systemd does.
  *
  * Invariants: descriptors close on exec, never block, and are closed on return. */
 
@@ -32,27 +33,33 @@ void source_list_done(SourceList *l) {
 }
 
 /* Nobody but root (or, for tests, the caller) may write what is open here. */
-static bool source_is_believed(const struct stat *st, bool is_trusting_owner, const char *path, FaultList *faults) {
+static bool source_is_believed(
+                const struct stat *st, bool is_trusting_owner, const char *path, FaultList *faults) {
         const char *what = S_ISDIR(st->st_mode) ? "folder" : "file";
 
         if (st->st_uid != 0 && !(is_trusting_owner && st->st_uid == geteuid())) {
-                fault_add(faults, path, 0, "%s belongs to uid %u, expected root", what, (unsigned)st->st_uid);
+                fault_add(faults, path, 0, "%s belongs to uid %u, expected root", what,
+                                (unsigned)st->st_uid);
                 return false;
         }
         if (st->st_mode & (S_IWGRP | S_IWOTH)) {
-                fault_add(faults, path, 0, "%s may be written by others than root (mode %04o)", what, st->st_mode & 07777U);
+                fault_add(faults, path, 0, "%s may be written by others than root (mode %04o)", what,
+                                st->st_mode & 07777U);
                 return false;
         }
         return true;
 }
 
 /* -1 in *ret_fd: there is none, or it is not believed (a fault then). */
-static void source_open_folder(int parent, const char *name, const SourceRoots *roots, const char *path, FaultList *faults, int *ret_fd) {
+static void source_open_folder(int parent, const char *name, const SourceRoots *roots, const char *path,
+                FaultList *faults, int *ret_fd) {
         _cleanup_(closep) int fd = -1;
         struct stat st;
 
         *ret_fd = -1;
-        fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | (parent == AT_FDCWD ? 0 : O_NOFOLLOW));
+        fd = openat(parent, name,
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK |
+                                        (parent == AT_FDCWD ? 0 : O_NOFOLLOW));
         if (fd < 0 && errno == ENOENT)
                 return;
         if (fd < 0 || fstat(fd, &st) < 0) {
@@ -103,8 +110,10 @@ static int source_read_text(int fd, char **ret_text, size_t *ret_size) {
 }
 
 /* One file. *ret_text stays NULL when it is masked or faulty. -ENOENT: not there. */
-static int source_read_file(int folder, const char *name, const SourceRoots *roots, const char *path, FaultList *faults, char **ret_text, size_t *ret_size) {
-        _cleanup_(closep) int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+static int source_read_file(int folder, const char *name, const SourceRoots *roots, const char *path,
+                FaultList *faults, char **ret_text, size_t *ret_size) {
+        _cleanup_(closep) int fd =
+                        openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
         struct stat st;
         int r;
 
@@ -112,7 +121,9 @@ static int source_read_file(int folder, const char *name, const SourceRoots *roo
                 return -ENOENT;
         if (fd < 0 && errno == ELOOP) {
                 if (!is_link_to_null(folder, name))
-                        fault_add(faults, path, 0, "file is a symbolic link (only one to /dev/null is accepted, it masks)");
+                        fault_add(faults, path, 0,
+                                        "file is a symbolic link (only one to /dev/null is accepted, it "
+                                        "masks)");
                 return 0;
         }
         if (fd < 0 || fstat(fd, &st) < 0) {
@@ -151,8 +162,10 @@ static bool source_list_has(const SourceList *l, const char *name) {
         return false;
 }
 
-/* Takes the file in unless a file of that name is there already; one that is masked or faulty stays as a name, so that it masks. */
-static int source_list_add(SourceList *l, int folder, const char *folder_path, const char *name, const SourceRoots *roots, FaultList *faults) {
+/* Takes the file in unless a file of that name is there already; one that is masked or faulty stays as a
+ * name, so that it masks. */
+static int source_list_add(SourceList *l, int folder, const char *folder_path, const char *name,
+                const SourceRoots *roots, FaultList *faults) {
         _cleanup_(freep) char *path = NULL, *shown = printable(name, 128);
         Source source = {};
         int r;
@@ -198,7 +211,8 @@ static void closedirp(DIR **d) {
 }
 
 /* Every drop-in of one folder. Takes over fd. */
-static int source_list_add_folder(SourceList *l, int fd, const char *path, const SourceRoots *roots, FaultList *faults) {
+static int source_list_add_folder(
+                SourceList *l, int fd, const char *path, const SourceRoots *roots, FaultList *faults) {
         _cleanup_(closedirp) DIR *d = fdopendir(fd);
         int r;
 
@@ -223,7 +237,8 @@ static int source_list_add_folder(SourceList *l, int fd, const char *path, const
 }
 
 /* What one of the two roots adds. */
-static int source_read_root(SourceList *l, const char *root, const SourceRoots *roots, const char *folder, const char *name, FaultList *faults) {
+static int source_read_root(SourceList *l, const char *root, const SourceRoots *roots, const char *folder,
+                const char *name, FaultList *faults) {
         _cleanup_(closep) int top = -1;
         _cleanup_(freep) char *path = NULL;
         int fd;
@@ -256,7 +271,8 @@ static void source_list_settle(SourceList *l) {
                 qsort(l->sources, n, sizeof(Source), source_compare);
 }
 
-int source_read_all(const SourceRoots *roots, const char *folder, const char *name, FaultList *faults, SourceList *ret) {
+int source_read_all(const SourceRoots *roots, const char *folder, const char *name, FaultList *faults,
+                SourceList *ret) {
         _cleanup_(source_list_done) SourceList list = {};
         int r;
 

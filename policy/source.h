@@ -3,10 +3,10 @@
 
 #include "policy/fault.h"
 
-/* Where configuration text comes from: two folders, the vendor's below the admin's, believed only if nobody but root can
- * write them. */
+/* Where configuration text comes from: two folders, the vendor's below the admin's, believed only if
+ * nobody but root can write them. */
 
-#define SOURCE_SIZE_MAX (1024U * 1024U)
+#define SOURCE_SIZE_MAX  (1024U * 1024U)
 #define SOURCE_FILES_MAX 256U
 
 typedef struct SourceRoots {
@@ -26,8 +26,9 @@ typedef struct SourceList {
         size_t n_sources;
 } SourceList;
 
-/* Reads the files that are in force: of `folder` every *.conf, or with folder NULL the one called name. A file of the admin's
- * replaces the vendor's of the same name; an empty one, or a link to /dev/null, leaves nothing. What cannot be
- * believed or read is a fault. 0 (look at the faults), -ENOMEM. */
-int source_read_all(const SourceRoots *roots, const char *folder, const char *name, FaultList *faults, SourceList *ret);
+/* Reads the files that are in force: of `folder` every *.conf, or with folder NULL the one called name. A
+ * file of the admin's replaces the vendor's of the same name; an empty one, or a link to /dev/null, leaves
+ * nothing. What cannot be believed or read is a fault. 0 (look at the faults), -ENOMEM. */
+int source_read_all(const SourceRoots *roots, const char *folder, const char *name, FaultList *faults,
+                SourceList *ret);
 void source_list_done(SourceList *l);

@@ -2,9 +2,10 @@
 
 /* Single values: numbers, durations, sizes, names, addresses.
  *
- * Each parser accepts one spelling of a thing and says what it expected otherwise; units are required for durations ("10" is
- * either seconds or milliseconds, depending on who wrote it). Sums of foreign digits use overflow builtins. URLs go through the
- * one URL parser (util/url.h), so that policy and the requests made under it cannot disagree (V8).
+ * Each parser accepts one spelling of a thing and says what it expected otherwise; units are required for
+ * durations ("10" is either seconds or milliseconds, depending on who wrote it). Sums of foreign digits
+ * use overflow builtins. URLs go through the one URL parser (util/url.h), so that policy and the requests
+ * made under it cannot disagree (V8).
  *
  * Invariant: a field is written only on success; what it held before is released then. */
 
@@ -51,7 +52,8 @@ static int digits_read(const char *value, uint64_t *ret, const char **ret_end) {
         const char *p = value;
 
         for (; *p >= '0' && *p <= '9'; p++)
-                if (__builtin_mul_overflow(number, UINT64_C(10), &number) || __builtin_add_overflow(number, (uint64_t)(*p - '0'), &number))
+                if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
+                                __builtin_add_overflow(number, (uint64_t)(*p - '0'), &number))
                         return -EINVAL;
         if (p == value)
                 return -EINVAL;
@@ -79,10 +81,12 @@ static void quantity_write(uint64_t amount, const Unit *units, size_t n, char *t
         for (size_t i = 0; i < n; i++)
                 if (amount > 0 && amount % units[i].factor == 0)
                         best = i;
-        (void)snprintf(text, size, "%llu%s", (unsigned long long)(amount / units[best].factor), units[best].name);
+        (void)snprintf(text, size, "%llu%s", (unsigned long long)(amount / units[best].factor),
+                        units[best].name);
 }
 
-static int quantity_parse(const KeyRule *rule, const char *value, const Unit *units, size_t n, const char *what, uint64_t *field, char expected[static EXPECTED_MAX]) {
+static int quantity_parse(const KeyRule *rule, const char *value, const Unit *units, size_t n,
+                const char *what, uint64_t *field, char expected[static EXPECTED_MAX]) {
         char min[32], max[32];
         uint64_t amount;
 
@@ -97,22 +101,26 @@ static int quantity_parse(const KeyRule *rule, const char *value, const Unit *un
 }
 
 int value_duration(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return quantity_parse(rule, value, durations, ELEMENTSOF(durations), "a duration (ms, s, min or h)", field, expected);
+        return quantity_parse(rule, value, durations, ELEMENTSOF(durations), "a duration (ms, s, min or h)",
+                        field, expected);
 }
 
 int value_size(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return quantity_parse(rule, value, sizes, ELEMENTSOF(sizes), "a size (bytes, K, M, G or T)", field, expected);
+        return quantity_parse(rule, value, sizes, ELEMENTSOF(sizes), "a size (bytes, K, M, G or T)", field,
+                        expected);
 }
 
 int value_number(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         uint64_t number;
         const char *end;
 
-        if (digits_read(value, &number, &end) >= 0 && *end == 0 && number >= rule->min && number <= rule->max && number <= UINT32_MAX) {
+        if (digits_read(value, &number, &end) >= 0 && *end == 0 && number >= rule->min &&
+                        number <= rule->max && number <= UINT32_MAX) {
                 *(unsigned *)field = (unsigned)number;
                 return 0;
         }
-        (void)snprintf(expected, EXPECTED_MAX, "a number from %llu to %llu", (unsigned long long)rule->min, (unsigned long long)rule->max);
+        (void)snprintf(expected, EXPECTED_MAX, "a number from %llu to %llu", (unsigned long long)rule->min,
+                        (unsigned long long)rule->max);
         return -EINVAL;
 }
 
@@ -140,7 +148,8 @@ bool name_is_legal(const char *name) {
         return name[0] != '-' && consists_of(name, LOWER DIGITS "-", NAME_MAX_SIZE);
 }
 
-/* Names as the MCP specification of 2025-11-25 recommends them ("Tool Names"), and '/'. No wildcards in this version. */
+/* Names as the MCP specification of 2025-11-25 recommends them ("Tool Names"), and '/'. No wildcards in
+ * this version. */
 static bool tool_is_legal(const char *tool) {
         return consists_of(tool, LOWER UPPER DIGITS "_-./", TOOL_MAX_SIZE);
 }
@@ -166,7 +175,8 @@ static bool host_port_is_legal(const char *text) {
 }
 
 int value_name(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return name_is_legal(value) ? text_set(field, value) : expect(expected, "a name of at most 32 characters a-z 0-9 -");
+        return name_is_legal(value) ? text_set(field, value)
+                                    : expect(expected, "a name of at most 32 characters a-z 0-9 -");
 }
 
 int value_title(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
@@ -174,20 +184,25 @@ int value_title(const KeyRule *rule, const char *value, void *field, char expect
 
         if (!clean)
                 return -ENOMEM;
-        return streq(clean, value) ? text_set(field, value) : expect(expected, "at most 64 bytes of printable text");
+        return streq(clean, value) ? text_set(field, value)
+                                   : expect(expected, "at most 64 bytes of printable text");
 }
 
 int value_token(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return token_is_legal(value) ? text_set(field, value) : expect(expected, "one word of at most 256 visible ASCII characters");
+        return token_is_legal(value) ? text_set(field, value)
+                                     : expect(expected, "one word of at most 256 visible ASCII characters");
 }
 
-int value_field_name(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return consists_of(value, LOWER UPPER DIGITS "_-.", FIELD_MAX_SIZE) ? text_set(field, value)
-                                                                            : expect(expected, "a field name of at most 64 characters A-Z a-z 0-9 _ - .");
+int value_field_name(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return consists_of(value, LOWER UPPER DIGITS "_-.", FIELD_MAX_SIZE)
+                               ? text_set(field, value)
+                               : expect(expected, "a field name of at most 64 characters A-Z a-z 0-9 _ - .");
 }
 
 int value_tool(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return tool_is_legal(value) ? text_set(field, value) : expect(expected, "the name of a tool, characters A-Z a-z 0-9 _ - . /");
+        return tool_is_legal(value) ? text_set(field, value)
+                                    : expect(expected, "the name of a tool, characters A-Z a-z 0-9 _ - . /");
 }
 
 int value_date(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
@@ -201,7 +216,8 @@ int value_date(const KeyRule *rule, const char *value, void *field, char expecte
 
 int value_path(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         size_t n = strlen(value);
-        bool is_plain = value[0] == '/' && n > 1 && value[n - 1] != '/' && !strstr(value, "//") && !strstr(value, "/../") && !strstr(value, "/./");
+        bool is_plain = value[0] == '/' && n > 1 && value[n - 1] != '/' && !strstr(value, "//") &&
+                        !strstr(value, "/../") && !strstr(value, "/./");
 
         if (n >= 2 && (streq(value + n - 2, "/.") || (n >= 3 && streq(value + n - 3, "/.."))))
                 is_plain = false;
@@ -215,7 +231,8 @@ int value_url(const KeyRule *rule, const char *value, void *field, char expected
         r = http_url_parse(value, &url);
         if (r == -ENOMEM)
                 return r;
-        return r >= 0 && !url.query ? text_set(field, value) : expect(expected, "an https URL without user, query or fragment");
+        return r >= 0 && !url.query ? text_set(field, value)
+                                    : expect(expected, "an https URL without user, query or fragment");
 }
 
 int value_origin(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
@@ -235,11 +252,16 @@ int value_origin(const KeyRule *rule, const char *value, void *field, char expec
 int value_proxy(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         const char *rest = startswith(value, "http://") ?: startswith(value, "https://");
 
-        return rest && host_port_is_legal(rest) ? text_set(field, value) : expect(expected, "http://host:port or https://host:port, without user or password");
+        return rest && host_port_is_legal(rest) ? text_set(field, value)
+                                                : expect(expected, "http://host:port or https://host:port, "
+                                                                   "without user or password");
 }
 
-int value_redirect_host(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return streq(value, "127.0.0.1") || streq(value, "localhost") ? text_set(field, value) : expect(expected, "127.0.0.1 or localhost");
+int value_redirect_host(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return streq(value, "127.0.0.1") || streq(value, "localhost")
+                               ? text_set(field, value)
+                               : expect(expected, "127.0.0.1 or localhost");
 }
 
 /* The word's place in a table, for enumerations. */
@@ -251,7 +273,10 @@ static int word_index(const char *value, const char *const *words, size_t n) {
 }
 
 int value_custody(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        static const char *const words[] = { [CUSTODY_AUTO] = "auto", [CUSTODY_HOST] = "host", [CUSTODY_PLATFORM] = "platform", [CUSTODY_MIRROR] = "mirror" };
+        static const char *const words[] = { [CUSTODY_AUTO] = "auto",
+                [CUSTODY_HOST] = "host",
+                [CUSTODY_PLATFORM] = "platform",
+                [CUSTODY_MIRROR] = "mirror" };
         int i = word_index(value, words, ELEMENTSOF(words));
 
         if (i < 0)
@@ -260,8 +285,11 @@ int value_custody(const KeyRule *rule, const char *value, void *field, char expe
         return 0;
 }
 
-int value_paste_back(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        static const char *const words[] = { [PASTE_BACK_YES] = "yes", [PASTE_BACK_MATCH] = "match", [PASTE_BACK_NO] = "no" };
+int value_paste_back(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        static const char *const words[] = {
+                [PASTE_BACK_YES] = "yes", [PASTE_BACK_MATCH] = "match", [PASTE_BACK_NO] = "no"
+        };
         int i = word_index(value, words, ELEMENTSOF(words));
 
         if (i < 0)
@@ -311,7 +339,8 @@ void text_list_free(char **list) {
         free(list);
 }
 
-static int list_parse(const char *value, bool (*is_legal)(const char *), const char *what, char ***list, char expected[static EXPECTED_MAX]) {
+static int list_parse(const char *value, bool (*is_legal)(const char *), const char *what, char ***list,
+                char expected[static EXPECTED_MAX]) {
         int r;
 
         /* All or nothing: a line with one bad word adds none. */
@@ -334,18 +363,27 @@ static int list_parse(const char *value, bool (*is_legal)(const char *), const c
         return 0;
 }
 
-int value_name_list(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+int value_name_list(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         return list_parse(value, name_is_legal, "names of services, characters a-z 0-9 -", field, expected);
 }
 
-int value_tool_list(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return list_parse(value, tool_is_legal, "exact names of tools (no wildcards in this version), characters A-Z a-z 0-9 _ - . /", field, expected);
+int value_tool_list(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return list_parse(value, tool_is_legal,
+                        "exact names of tools (no wildcards in this version), characters A-Z a-z 0-9 _ - . "
+                        "/",
+                        field, expected);
 }
 
-int value_scope_list(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+int value_scope_list(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         return list_parse(value, scope_is_legal, "OAuth scopes separated by blanks", field, expected);
 }
 
-int value_host_port_list(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        return list_parse(value, host_port_is_legal, "host:port separated by blanks (an IPv6 address in brackets, no wildcards)", field, expected);
+int value_host_port_list(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return list_parse(value, host_port_is_legal,
+                        "host:port separated by blanks (an IPv6 address in brackets, no wildcards)", field,
+                        expected);
 }

@@ -2,17 +2,17 @@
 
 /* One HTTPS exchange: what is asked of libcurl, and what it is not allowed to do by itself.
  *
- * libcurl is helpful in ways that a holder of credentials cannot afford: it follows the environment's proxy, reads
- * .netrc, continues on redirects, and sends a request a second time when a kept connection turns out to be dead. The last
- * one matters most: the platform has no idempotency keys, so a repeated POST may be a second vault. The pre-request
- * callback (called each time just before the request's first byte) notes that the request goes out, and refuses a
- * second time for anything but GET.
+ * libcurl is helpful in ways that a holder of credentials cannot afford: it follows the environment's
+ * proxy, reads .netrc, continues on redirects, and sends a request a second time when a kept connection
+ * turns out to be dead. The last one matters most: the platform has no idempotency keys, so a repeated
+ * POST may be a second vault. The pre-request callback (called each time just before the request's first
+ * byte) notes that the request goes out, and refuses a second time for anything but GET.
  *
- * Addresses are judged where the socket is opened (guard.c says why). With a proxy the name is resolved over there: root
- * chose that proxy, so its address is not judged, and only literal targets are.
+ * Addresses are judged where the socket is opened (guard.c says why). With a proxy the name is resolved
+ * over there: root chose that proxy, so its address is not judged, and only literal targets are.
  *
- * Invariants: the callbacks run in the event loop, touch this Exchange alone, and never after exchange_done(). Bodies are
- * not copied: the request outlives the exchange (http_perform() holds both). */
+ * Invariants: the callbacks run in the event loop, touch this Exchange alone, and never after
+ * exchange_done(). Bodies are not copied: the request outlives the exchange (http_perform() holds both). */
 
 #include <assert.h>
 #include <strings.h>
@@ -22,9 +22,11 @@
 #define RESPONSE_SIZE_DEFAULT (1024U * 1024U)
 #define TIMEOUT_USEC_DEFAULT  (30U * USEC_PER_SEC)
 #define CONNECT_TIMEOUT_MS    10000L
-#define REUSE_AGE_MAX_SEC     30L /* shorter than what servers keep idle: fewer requests meet a closing connection */
+/* Shorter than what servers keep idle: fewer requests meet a closing connection. */
+#define REUSE_AGE_MAX_SEC 30L
 
-static curl_socket_t exchange_open_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
+static curl_socket_t exchange_open_socket(
+                void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
         Exchange *x = userdata;
 
         if (purpose != CURLSOCKTYPE_IPCXN)
@@ -40,7 +42,8 @@ static curl_socket_t exchange_open_socket(void *userdata, curlsocktype purpose, 
         return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
 }
 
-static int exchange_before_request(void *userdata, char *remote, char *local, int remote_port, int local_port) {
+static int exchange_before_request(
+                void *userdata, char *remote, char *local, int remote_port, int local_port) {
         Exchange *x = userdata;
 
         if (x->is_sent && !streq(x->request->method, "GET")) {
@@ -81,7 +84,8 @@ static int exchange_check_target(Exchange *x) {
         if (r < 0)
                 return r == -EINVAL ? -EPERM : r;
 
-        x->is_local_allowed = allowances_contain(x->settings->allowances, x->settings->n_allowances, x->url.host, x->url.port);
+        x->is_local_allowed = allowances_contain(
+                        x->settings->allowances, x->settings->n_allowances, x->url.host, x->url.port);
         AddressClass class = address_classify_host(x->url.host);
         if (class == ADDRESS_FORBIDDEN || (class == ADDRESS_LOCAL && !x->is_local_allowed))
                 return -EPERM;
@@ -89,15 +93,16 @@ static int exchange_check_target(Exchange *x) {
 }
 
 /* Collects the first failure of many curl_easy_setopt() calls. */
-#define SET(x, code, option, value)                                              \
-        do {                                                                     \
-                if ((code) == CURLE_OK)                                          \
-                        (code) = curl_easy_setopt((x)->easy, (option), (value)); \
+#define SET(x, code, option, value)                                                                         \
+        do {                                                                                                \
+                if ((code) == CURLE_OK)                                                                     \
+                        (code) = curl_easy_setopt((x)->easy, (option), (value));                            \
         } while (0)
 
 static CURLcode exchange_set_limits(Exchange *x) {
         uint64_t timeout_usec = x->request->timeout_usec ?: TIMEOUT_USEC_DEFAULT;
-        uint64_t timeout_ms = MIN(timeout_usec / USEC_PER_MSEC + (timeout_usec % USEC_PER_MSEC != 0), (uint64_t)INT32_MAX);
+        uint64_t timeout_ms = MIN(timeout_usec / USEC_PER_MSEC + (timeout_usec % USEC_PER_MSEC != 0),
+                        (uint64_t)INT32_MAX);
         CURLcode code = CURLE_OK;
 
         SET(x, code, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
@@ -150,7 +155,8 @@ static CURLcode exchange_set_request(Exchange *x) {
         if (request->body || streq(request->method, "POST")) {
                 SET(x, code, CURLOPT_POST, 1L);
                 SET(x, code, CURLOPT_POSTFIELDS, request->body ? (const char *)request->body : "");
-                SET(x, code, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(request->body ? request->body_size : 0));
+                SET(x, code, CURLOPT_POSTFIELDSIZE_LARGE,
+                                (curl_off_t)(request->body ? request->body_size : 0));
         } else
                 SET(x, code, CURLOPT_HTTPGET, 1L);
         if (!is_get && !streq(request->method, "POST"))

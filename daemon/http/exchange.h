@@ -14,8 +14,8 @@ typedef struct HttpSettings {
         size_t n_allowances;
 } HttpSettings;
 
-/* One request and its answer: a curl easy handle with everything that its callbacks touch. Does not move while the
- * handle is in use. */
+/* One request and its answer: a curl easy handle with everything that its callbacks touch. Does not move
+ * while the handle is in use. */
 typedef struct Exchange {
         const HttpSettings *settings;
         const HttpRequest *request;

@@ -2,15 +2,18 @@
 
 /* The address veto: a metadata document may name any host, and any host may resolve to any address.
  *
- * Discovery follows addresses that a foreign server chose (O11). Checking the name before the request is no guard: it
- * is resolved again when the connection is made, and may by then lead to 127.0.0.1 or to the cloud's metadata service.
- * So the decision is made over the resolved address, where the socket is opened (http.c).
+ * Discovery follows addresses that a foreign server chose (O11). Checking the name before the request is
+ * no guard: it is resolved again when the connection is made, and may by then lead to 127.0.0.1 or to the
+ * cloud's metadata service. So the decision is made over the resolved address, where the socket is opened
+ * (http.c).
  *
- * IPv6 is judged by what is allowed rather than by what is not: only 2000::/3 is global unicast today (RFC 4291
- * section 2.4), the rest is refused without a list to keep. Forms that carry an IPv4 address are judged by that address
- * where a network may need them (mapped, NAT64's well-known prefix) and refused where not (6to4, Teredo).
+ * IPv6 is judged by what is allowed rather than by what is not: only 2000::/3 is global unicast today (RFC
+ * 4291 section 2.4), the rest is refused without a list to keep. Forms that carry an IPv4 address are
+ * judged by that address where a network may need them (mapped, NAT64's well-known prefix) and refused
+ * where not (6to4, Teredo).
  *
- * Local addresses can be allowed by root, for one host and port. Link-local ones cannot: there lives 169.254.169.254.
+ * Local addresses can be allowed by root, for one host and port. Link-local ones cannot: there lives
+ * 169.254.169.254.
  *
  * Invariant: pure functions without state; any thread may call them. */
 
@@ -33,7 +36,7 @@ static const Range4 ranges4[] = {
         { IPV4(10, 0, 0, 0), 8, ADDRESS_LOCAL },           /* RFC 1918 */
         { IPV4(100, 64, 0, 0), 10, ADDRESS_LOCAL },        /* RFC 6598, carrier-grade NAT */
         { IPV4(127, 0, 0, 0), 8, ADDRESS_LOCAL },          /* loopback */
-        { IPV4(168, 63, 129, 16), 32, ADDRESS_FORBIDDEN }, /* Azure's host agent, metadata on a public address */
+        { IPV4(168, 63, 129, 16), 32, ADDRESS_FORBIDDEN }, /* Azure's metadata */
         { IPV4(169, 254, 0, 0), 16, ADDRESS_FORBIDDEN },   /* RFC 3927; 169.254.169.254 is metadata */
         { IPV4(172, 16, 0, 0), 12, ADDRESS_LOCAL },        /* RFC 1918 */
         { IPV4(192, 0, 0, 0), 24, ADDRESS_FORBIDDEN },     /* RFC 6890 */
@@ -54,11 +57,11 @@ typedef struct Range6 {
 
 /* What is not a target although it lies in 2000::/3. */
 static const Range6 forbidden6[] = {
-        { { 0x20, 0x01, 0x00 }, 23 },             /* RFC 2928: Teredo, ORCHID, benchmarks, protocol assignments */
-        { { 0x20, 0x01, 0x0d, 0xb8 }, 32 },       /* RFC 3849, documentation */
-        { { 0x20, 0x02 }, 16 },                   /* RFC 7526, 6to4 */
-        { { 0x3f, 0xfe }, 16 },                   /* RFC 3701, 6bone */
-        { { 0x3f, 0xff, 0x00 }, 20 },             /* RFC 9637, documentation */
+        { { 0x20, 0x01, 0x00 }, 23 },       /* RFC 2928: Teredo, ORCHID, benchmarks, protocol assignments */
+        { { 0x20, 0x01, 0x0d, 0xb8 }, 32 }, /* RFC 3849, documentation */
+        { { 0x20, 0x02 }, 16 },             /* RFC 7526, 6to4 */
+        { { 0x3f, 0xfe }, 16 },             /* RFC 3701, 6bone */
+        { { 0x3f, 0xff, 0x00 }, 20 },       /* RFC 9637, documentation */
 };
 
 static bool has_prefix(const uint8_t *address, const uint8_t *prefix, unsigned bits) {
@@ -129,7 +132,8 @@ AddressClass address_classify_host(const char *host) {
         if (inet_pton(AF_INET6, host, &in6) == 1)
                 return classify6(&in6);
         const char *dot = strrchr(host, '.');
-        return streq(dot ? dot + 1 : host, "localhost") ? ADDRESS_LOCAL : ADDRESS_PUBLIC; /* RFC 6761 section 6.3 */
+        /* RFC 6761 section 6.3 */
+        return streq(dot ? dot + 1 : host, "localhost") ? ADDRESS_LOCAL : ADDRESS_PUBLIC;
 }
 
 int allowances_parse(const char *const *texts, Allowance **ret, size_t *ret_n) {

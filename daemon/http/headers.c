@@ -2,17 +2,19 @@
 
 /* Header lines of both directions.
  *
- * Request: libcurl takes a curl_slist and uses the strings where they are; its own curl_slist_append() would leave an
- * unerased copy of each bearer behind, so the nodes are made here. A line break in a value would let a caller of ours add
- * headers; it is refused, never mended.
+ * Request: libcurl takes a curl_slist and uses the strings where they are; its own curl_slist_append()
+ * would leave an unerased copy of each bearer behind, so the nodes are made here. A line break in a value
+ * would let a caller of ours add headers; it is refused, never mended.
  *
- * Answer: lines of interim answers (1xx) are dropped, trailers are ignored (they come after the checks of the header),
- * folded lines and control bytes are protocol faults. Bounded in number and bytes. */
+ * Answer: lines of interim answers (1xx) are dropped, trailers are ignored (they come after the checks of
+ * the header), folded lines and control bytes are protocol faults. Bounded in number and bytes. */
 
 #include <stdio.h>
 #include <strings.h>
 
 #include "http/headers.h"
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 #define ANSWER_LINES_MAX 256U
 #define ANSWER_SIZE_MAX  (64U * 1024U)
@@ -32,10 +34,11 @@ struct curl_slist *header_lines_free(struct curl_slist *lines) {
 }
 
 static bool header_name_is_legal(const char *name) {
-        static const char *const reserved[] = { "Host", "Content-Length", "Transfer-Encoding", "Connection", "Expect" };
+        static const char *const reserved[] = { "Host", "Content-Length", "Transfer-Encoding", "Connection",
+                "Expect" };
         size_t n = strlen(name);
 
-        if (n == 0 || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~") != n)
+        if (n == 0 || strspn(name, LETTERS "0123456789!#$%&'*+-.^_`|~") != n)
                 return false;
         for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
                 if (strcasecmp(name, reserved[i]) == 0)
@@ -51,7 +54,8 @@ static bool header_value_is_legal(const char *value, size_t n) {
 }
 
 /* Puts one line in front. */
-static int header_lines_push(struct curl_slist **lines, const char *name, const char *prefix, const char *value, size_t n) {
+static int header_lines_push(struct curl_slist **lines, const char *name, const char *prefix,
+                const char *value, size_t n) {
         size_t size = strlen(name) + 2 + strlen(prefix) + n + 1;
         struct curl_slist *node = calloc(1, sizeof(struct curl_slist));
 
@@ -76,7 +80,8 @@ static int header_lines_push_header(struct curl_slist **lines, const HttpHeader 
         const char *value = header->secret ? secret_text(header->secret) : header->value ?: "";
         size_t n = header->secret ? header->secret->size : strlen(value);
 
-        if (!header_name_is_legal(header->name) || !header_value_is_legal(prefix, strlen(prefix)) || !header_value_is_legal(value, n))
+        if (!header_name_is_legal(header->name) || !header_value_is_legal(prefix, strlen(prefix)) ||
+                        !header_value_is_legal(value, n))
                 return -EINVAL;
         return header_lines_push(lines, header->name, prefix, value, n);
 }
@@ -132,7 +137,8 @@ static int header_lines_store(HeaderLines *h, const char *line, size_t n) {
         const char *colon = memchr(line, ':', n);
         char *copy;
 
-        if (!colon || colon == line || line[0] == ' ' || line[0] == '\t' || !header_value_is_legal(line, n) || memchr(line, 0, n))
+        if (!colon || colon == line || line[0] == ' ' || line[0] == '\t' ||
+                        !header_value_is_legal(line, n) || memchr(line, 0, n))
                 return -EPROTO;
         if (h->n >= ANSWER_LINES_MAX)
                 return -EMSGSIZE;
@@ -163,7 +169,8 @@ int header_lines_add(HeaderLines *h, const char *line, size_t n, long status) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
                 n--;
 
-        if (n >= 5 && memcmp(line, "HTTP/", 5) == 0) { /* the next answer begins; what an interim one said is void */
+        if (n >= 5 && memcmp(line, "HTTP/", 5) ==
+                                        0) { /* the next answer begins; what an interim one said is void */
                 size_t size = h->size;
 
                 header_lines_done(h);

@@ -2,15 +2,16 @@
 
 /* libcurl's multi interface inside the event loop, waited for on fibers.
  *
- * libcurl says which sockets it wants watched and when it wants to be called next; both become sd-event sources. All
- * its work happens in their handlers, in loop context and on the loop's stack; the fiber that called http_perform() is
- * parked meanwhile and does nothing but add and remove its handle. A thread per request would need locks around the
- * store and policy; blocking calls would stop everybody's requests for one slow server.
+ * libcurl says which sockets it wants watched and when it wants to be called next; both become sd-event
+ * sources. All its work happens in their handlers, in loop context and on the loop's stack; the fiber that
+ * called http_perform() is parked meanwhile and does nothing but add and remove its handle. A thread per
+ * request would need locks around the store and policy; blocking calls would stop everybody's requests for
+ * one slow server.
  *
- * Invariants: a Transfer lives in http_perform()'s frame, so a cancelled fiber takes its handle out before the frame
- * goes, and no callback can come later. Handlers return 0 always (an error would make sd-event switch the source off).
- * Connections are kept and shared between requests to one origin; credentials are in the requests, never in the
- * connection.
+ * Invariants: a Transfer lives in http_perform()'s frame, so a cancelled fiber takes its handle out before
+ * the frame goes, and no callback can come later. Handlers return 0 always (an error would make sd-event
+ * switch the source off). Connections are kept and shared between requests to one origin; credentials are
+ * in the requests, never in the connection.
  *
  * Who may call: the loop's thread; http_perform() on a fiber only. */
 
@@ -84,8 +85,8 @@ static int http_on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* CURLMOPT_SOCKETFUNCTION. A failure is not given back: libcurl would then refuse all work on this multi handle for good.
- * A socket that is not watched costs its own transfer the time limit. */
+/* CURLMOPT_SOCKETFUNCTION. A failure is not given back: libcurl would then refuse all work on this multi
+ * handle for good. A socket that is not watched costs its own transfer the time limit. */
 static int http_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *userdata, void *socket_data) {
         sd_event_source *source = socket_data;
         Http *h = userdata;
@@ -112,7 +113,8 @@ static int http_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user
         return 0;
 }
 
-/* CURLMOPT_TIMERFUNCTION. libcurl must not be entered from here; the timer fires at the next turn at the earliest. */
+/* CURLMOPT_TIMERFUNCTION. libcurl must not be entered from here; the timer fires at the next turn at the
+ * earliest. */
 static int http_timeout_wanted(CURLM *multi, long timeout_ms, void *userdata) {
         Http *h = userdata;
 
@@ -161,7 +163,8 @@ int http_new(sd_event *event, const HttpOptions *options, Http **ret) {
                 return -ENOMEM;
         if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, http_socket_wanted) != CURLM_OK ||
                         curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) != CURLM_OK ||
-                        curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, http_timeout_wanted) != CURLM_OK ||
+                        curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, http_timeout_wanted) !=
+                                        CURLM_OK ||
                         curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) != CURLM_OK ||
                         curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS_MAX) != CURLM_OK)
                 return -EOPNOTSUPP;
@@ -226,8 +229,9 @@ int http_perform(Http *h, const HttpRequest *request, HttpResponse *ret_response
         if (ret_sent)
                 *ret_sent = t.exchange.is_sent;
         /* Method, host and outcome; never the path or query, which may hold a code or a state. */
-        log_debug("http: %s %s: %s (%s), %u ms", t.exchange.url.host ? request->method : "-", t.exchange.url.host ?: "-",
-                  http_error_text(r), curl_easy_strerror(t.result), (unsigned)((now_monotonic() - begin_usec) / USEC_PER_MSEC));
+        log_debug("http: %s %s: %s (%s), %u ms", t.exchange.url.host ? request->method : "-",
+                        t.exchange.url.host ?: "-", http_error_text(r), curl_easy_strerror(t.result),
+                        (unsigned)((now_monotonic() - begin_usec) / USEC_PER_MSEC));
         if (r >= 0)
                 exchange_take_response(&t.exchange, ret_response);
         exchange_done(&t.exchange);

@@ -2,14 +2,15 @@
 
 /* URLs, read by libcurl and nobody else.
  *
- * Why libcurl's parser: it also reads the URL when the request is made, so what was checked is what is contacted
- * (two parsers that disagree about one byte are how look-alike hosts get through). Why more checks before and after:
- * libcurl is lenient where a credential is bound to a URL. It resolves dot segments, decodes escapes in hosts, takes
- * "0x7f.1" for an address; each of these gives two texts for one target, or one text that the server reads otherwise.
- * So: only bytes of RFC 3986, no dot segments in any spelling, host in its final form or refused.
+ * Why libcurl's parser: it also reads the URL when the request is made, so what was checked is what is
+ * contacted (two parsers that disagree about one byte are how look-alike hosts get through). Why more
+ * checks before and after: libcurl is lenient where a credential is bound to a URL. It resolves dot
+ * segments, decodes escapes in hosts, takes "0x7f.1" for an address; each of these gives two texts for one
+ * target, or one text that the server reads otherwise. So: only bytes of RFC 3986, no dot segments in any
+ * spelling, host in its final form or refused.
  *
- * Invariants: a parsed HttpUrl has no userinfo and no fragment, its host holds [a-z0-9._-] or is an IPv6 address,
- * its path begins with "/". Pure functions; any thread. */
+ * Invariants: a parsed HttpUrl has no userinfo and no fragment, its host holds [a-z0-9._-] or is an IPv6
+ * address, its path begins with "/". Pure functions; any thread. */
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -50,7 +51,8 @@ static bool url_bytes_are_legal(const char *text) {
         return percent_decode(text, n, false, &decoded) >= 0;
 }
 
-/* Whether some server could take a part of the path for "." or "..": after decoding, and with '\' as a separator. */
+/* Whether some server could take a part of the path for "." or "..": after decoding, and with '\' as a
+ * separator. */
 static bool path_has_dot_segment(const char *path) {
         _cleanup_(freep) char *decoded = NULL;
 
@@ -88,7 +90,8 @@ static int host_normalize(const char *host, char **ret) {
                 struct in6_addr address;
                 char text[INET6_ADDRSTRLEN];
 
-                if (inet_pton(AF_INET6, copy, &address) != 1 || !inet_ntop(AF_INET6, &address, text, sizeof(text)))
+                if (inet_pton(AF_INET6, copy, &address) != 1 ||
+                                !inet_ntop(AF_INET6, &address, text, sizeof(text)))
                         return -EINVAL;
                 *ret = strdup(text);
                 return *ret ? 0 : -ENOMEM;
@@ -121,14 +124,18 @@ static int url_take_apart(CURLU *u, HttpUrl *url) {
         _cleanup_(freep) char *host = NULL, *port = NULL, *user = NULL, *password = NULL, *fragment = NULL;
         int r;
 
-        if ((r = url_part(u, CURLUPART_SCHEME, &url->scheme)) < 0 || (r = url_part(u, CURLUPART_HOST, &host)) < 0 ||
-                        (r = url_part(u, CURLUPART_PORT, &port)) < 0 || (r = url_part(u, CURLUPART_PATH, &url->path)) < 0 ||
-                        (r = url_part(u, CURLUPART_QUERY, &url->query)) < 0 || (r = url_part(u, CURLUPART_USER, &user)) < 0 ||
+        if ((r = url_part(u, CURLUPART_SCHEME, &url->scheme)) < 0 ||
+                        (r = url_part(u, CURLUPART_HOST, &host)) < 0 ||
+                        (r = url_part(u, CURLUPART_PORT, &port)) < 0 ||
+                        (r = url_part(u, CURLUPART_PATH, &url->path)) < 0 ||
+                        (r = url_part(u, CURLUPART_QUERY, &url->query)) < 0 ||
+                        (r = url_part(u, CURLUPART_USER, &user)) < 0 ||
                         (r = url_part(u, CURLUPART_PASSWORD, &password)) < 0 ||
                         (r = url_part(u, CURLUPART_FRAGMENT, &fragment)) < 0)
                 return r;
 
-        if (!url->scheme || !streq(url->scheme, "https") || !host || !port || !url->path || url->path[0] != '/')
+        if (!url->scheme || !streq(url->scheme, "https") || !host || !port || !url->path ||
+                        url->path[0] != '/')
                 return -EINVAL;
         if (user || password || fragment || path_has_dot_segment(url->path))
                 return -EINVAL;
@@ -183,7 +190,8 @@ char *http_url_origin(const HttpUrl *url) {
 
         if (url->port != 443)
                 (void)snprintf(port, sizeof(port), ":%u", url->port);
-        if (asprintf(&origin, "%s://%s%s%s%s", url->scheme, is_ipv6 ? "[" : "", url->host, is_ipv6 ? "]" : "", port) < 0)
+        if (asprintf(&origin, "%s://%s%s%s%s", url->scheme, is_ipv6 ? "[" : "", url->host,
+                            is_ipv6 ? "]" : "", port) < 0)
                 return NULL;
         return origin;
 }

@@ -6,13 +6,14 @@
 /* The one URL parser of everything: outgoing requests, policy, OAuth metadata. Requirement V8, threat T18. */
 
 typedef struct HttpUrl {
-        char *scheme, *host, *path, *query; /* host lower case, IPv6 without brackets; path at least "/"; query NULL: none */
+        char *scheme, *host, *path, *query; /* host lower case, IPv6 without brackets; path at least "/" */
         uint16_t port;                      /* explicit or default */
 } HttpUrl;
 
-/* Parses an absolute https URL of at most 2048 bytes (RFC 3986). -EINVAL for anything with two readings: another
- * scheme, userinfo, a fragment, bytes that RFC 3986 does not allow, a host with a trailing dot, percent escapes,
- * a zone or non-ASCII characters, port 0, a bad percent escape, dot segments (also escaped). -ENOMEM. */
+/* Parses an absolute https URL of at most 2048 bytes (RFC 3986). -EINVAL for anything with two readings:
+ * another scheme, userinfo, a fragment, bytes that RFC 3986 does not allow, a host with a trailing dot,
+ * percent escapes, a zone or non-ASCII characters, port 0, a bad percent escape, dot segments (also
+ * escaped). -ENOMEM. */
 int http_url_parse(const char *text, HttpUrl *ret);
 void http_url_done(HttpUrl *url);
 
@@ -20,6 +21,6 @@ void http_url_done(HttpUrl *url);
 char *http_url_origin(const HttpUrl *url);
 bool http_url_same_origin(const HttpUrl *a, const HttpUrl *b);
 
-/* "host:port", with an IPv6 address in brackets; the port must be there. *ret_host as in HttpUrl, malloc()ed.
- * -EINVAL, -ENOMEM. */
+/* "host:port", with an IPv6 address in brackets; the port must be there. *ret_host as in HttpUrl,
+ * malloc()ed. -EINVAL, -ENOMEM. */
 int http_host_port_parse(const char *text, char **ret_host, uint16_t *ret_port);

@@ -2,9 +2,10 @@
 
 /* Fuzzes policy/: the INI reader and the tables behind it.
  *
- * Properties: no input makes them read outside its bytes; without a fault the text has exactly as many entries as it has
- * lines that are neither blank, comment nor heading, in the order of those lines (nothing is dropped or joined); faults are bounded and
- * lie within the file; what services.d accepts has the parts that it must have. A violated property aborts. */
+ * Properties: no input makes them read outside its bytes; without a fault the text has exactly as many
+ * entries as it has lines that are neither blank, comment nor heading, in the order of those lines
+ * (nothing is dropped or joined); faults are bounded and lie within the file; what services.d accepts has
+ * the parts that it must have. A violated property aborts. */
 
 #include <stdio.h>
 
@@ -67,7 +68,9 @@ static void check_config(const Config *c) {
                 const ServiceProfile *p = &c->services[i];
                 _cleanup_(http_url_done) HttpUrl url = {};
 
-                check(p->name && p->title && p->url && p->redirect_host && p->account_id_field && p->account_name_field, "profiles are whole");
+                check(p->name && p->title && p->url && p->redirect_host && p->account_id_field &&
+                                                p->account_name_field,
+                                "profiles are whole");
                 check(http_url_parse(p->url, &url) >= 0, "profiles have a good address");
                 check(config_find_service(c, p->name) == p, "names are unique");
         }

@@ -105,7 +105,7 @@ class Connection:
                 return
             method, path, headers, body = request
             self.served += 1
-            self.journal.add(f"{self.name} {method} {path} {json.dumps(headers)} {body.decode('latin-1')}")
+            self.journal.add(f"{self.name} {method} {path} {json.dumps(headers)} {body[:200].decode('latin-1')}")
             if not self.behave(path.split("?")[0], request):
                 return
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The folders that the policy tests load from. Each test has its own, so tests run in parallel; files belong to whoever runs
- * the tests, hence is_trusting_owner. */
+/* The folders that the policy tests load from. Each test has its own, so tests run in parallel; files
+ * belong to whoever runs the tests, hence is_trusting_owner. */
 
 #include <fcntl.h>
 #include <ftw.h>

@@ -64,7 +64,8 @@ static char *shipped_read(const char *name) {
 }
 
 static void shipped_files_load(void **state) {
-        _cleanup_(freep) char *main_text = shipped_read("vaultd.conf"), *service = shipped_read("services/notion.conf"),
+        _cleanup_(freep) char *main_text = shipped_read("vaultd.conf"),
+                              *service = shipped_read("services/notion.conf"),
                               *policy = shipped_read("defaults/50-notion.conf");
         Tree t;
 
@@ -92,7 +93,8 @@ static void shipped_files_load(void **state) {
 
 /* The comments of the shipped vaultd.conf, made active, are accepted and say the truth about the defaults. */
 static void shipped_comments_are_the_defaults(void **state) {
-        _cleanup_(freep) char *text = shipped_read("vaultd.conf"), *service = shipped_read("services/notion.conf");
+        _cleanup_(freep) char *text = shipped_read("vaultd.conf"),
+                              *service = shipped_read("services/notion.conf");
         unsigned n = 0;
         Tree t;
 
@@ -128,14 +130,19 @@ static void every_key_is_read(void **state) {
 
         tree_open(&t);
         tree_write(&t, "admin/vaultd.conf",
-                   "[Platform]\nUrl=https://p.test:8443\nVersion=2025-01-01\nModel=m-1\nServers=one two\nServers=one\nAdoptWait=1min\n"
-                   "[Http]\nCaFile=/ca.pem\nProxy=http://p.test:1\nAllowPrivate=a.test:1 b.test:2\nAllowPrivate=c.test:3\n"
-                   "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
-                   "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
-                   "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nFlows=3\nMessageTimeout=500ms\nFlowLifetime=1h\n");
+                        "[Platform]\nUrl=https://p.test:8443\nVersion=2025-01-01\nModel=m-1\nServers=one "
+                        "two\nServers=one\nAdoptWait=1min\n"
+                        "[Http]\nCaFile=/ca.pem\nProxy=http://p.test:1\nAllowPrivate=a.test:1 "
+                        "b.test:2\nAllowPrivate=c.test:3\n"
+                        "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
+                        "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
+                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nFlows=3\nMessageTimeout="
+                        "500ms\nFlowLifetime=1h\n");
         tree_write(&t, "admin/services.d/1.conf",
-                   SERVICE("one") "Title=The One\nCustody=platform\nPasteBack=match\nScopes=a b\nScopes=b c\nClientId=id\nClientSecretFile=/s\n"
-                                  "RedirectHost=localhost\nAccountTool=who\nAccountIdField=sub\nAccountNameField=login\n");
+                        SERVICE("one") "Title=The One\nCustody=platform\nPasteBack=match\nScopes=a "
+                                       "b\nScopes=b c\nClientId=id\nClientSecretFile=/s\n"
+                                       "RedirectHost=localhost\nAccountTool=who\nAccountIdField="
+                                       "sub\nAccountNameField=login\n");
         tree_write(&t, "admin/services.d/2.conf", "# x\n" SERVICE("two") "Custody=mirror\nPasteBack=no\n");
         assert_int_equal(tree_load(&t), 0);
 
@@ -270,7 +277,10 @@ static void one_service_name_twice_is_a_fault(void **state) {
         tree_write(&t, "vendor/services.d/a.conf", SERVICE("a"));
         tree_write(&t, "admin/services.d/b.conf", "\n" SERVICE("a"));
         assert_int_equal(tree_load(&t), -EINVAL);
-        assert_true(asprintf(&expected, "admin/services.d/b.conf:2: service 'a' is already defined in %s/vendor/services.d/a.conf:1", t.root) > 0);
+        assert_true(asprintf(&expected,
+                                    "admin/services.d/b.conf:2: service 'a' is already defined in "
+                                    "%s/vendor/services.d/a.conf:1",
+                                    t.root) > 0);
         assert_single_fault(&t, expected);
         tree_close(&t);
 }
@@ -279,7 +289,8 @@ static void policies_of_all_files_add_up_and_deny_wins(void **state) {
         Tree t;
 
         tree_open(&t);
-        tree_write(&t, "vendor/policy.d/50-a.conf", "[Server a]\nTools=read list\nDeny=wipe\n[Server b]\nTools=z\n");
+        tree_write(&t, "vendor/policy.d/50-a.conf",
+                        "[Server a]\nTools=read list\nDeny=wipe\n[Server b]\nTools=z\n");
         tree_write(&t, "admin/policy.d/10-a.conf", "[Server a]\nTools=wipe write\nAsk=list\n");
         tree_write(&t, "admin/policy.d/90-a.conf", "[Server a]\nTools=wipe more\nDeny=write\nAsk=write\n");
         assert_int_equal(tree_load(&t), 0);
@@ -288,14 +299,14 @@ static void policies_of_all_files_add_up_and_deny_wins(void **state) {
         const ServerPolicy *a = config_find_server(t.config, "a");
         assert_int_equal(server_policy_tool(a, "read"), TOOL_ON);
         assert_int_equal(server_policy_tool(a, "more"), TOOL_ON);
-        assert_int_equal(server_policy_tool(a, "list"), TOOL_ASK);   /* ask over on */
-        assert_int_equal(server_policy_tool(a, "wipe"), TOOL_OFF);   /* deny over on, wherever it stands */
-        assert_int_equal(server_policy_tool(a, "write"), TOOL_OFF);  /* deny over ask and on */
-        assert_int_equal(server_policy_tool(a, "other"), TOOL_OFF);  /* not mentioned */
+        assert_int_equal(server_policy_tool(a, "list"), TOOL_ASK);  /* ask over on */
+        assert_int_equal(server_policy_tool(a, "wipe"), TOOL_OFF);  /* deny over on, wherever it stands */
+        assert_int_equal(server_policy_tool(a, "write"), TOOL_OFF); /* deny over ask and on */
+        assert_int_equal(server_policy_tool(a, "other"), TOOL_OFF); /* not mentioned */
         assert_int_equal(server_policy_tool(a, "rea"), TOOL_OFF);
         assert_int_equal(server_policy_tool(a, "READ"), TOOL_OFF);
         assert_int_equal(server_policy_tool(a, ""), TOOL_OFF);
-        assert_int_equal(server_policy_tool(a, "z"), TOOL_OFF);      /* another server's */
+        assert_int_equal(server_policy_tool(a, "z"), TOOL_OFF); /* another server's */
         assert_int_equal(server_policy_tool(NULL, "read"), TOOL_OFF);
         assert_non_null(strstr(a->file, "/admin/policy.d/10-a.conf"));
         tree_close(&t);
@@ -307,13 +318,25 @@ static void writable_by_others_refused(void **state) {
                 mode_t mode;
                 const char *fault;
         } rows[] = {
-                { "admin/policy.d/a.conf", 0646, "admin/policy.d/a.conf:0: file may be written by others than root (mode 0646)" },
-                { "admin/policy.d/a.conf", 0664, "admin/policy.d/a.conf:0: file may be written by others than root (mode 0664)" },
-                { "admin/policy.d", 0757, "admin/policy.d:0: folder may be written by others than root (mode 0757)" },
-                { "admin/policy.d", 01777, "admin/policy.d:0: folder may be written by others than root (mode 1777)" },
+                { "admin/policy.d/a.conf", 0646,
+                                "admin/policy.d/a.conf:0: file may be written by others than root "
+                                "(mode 0646)" },
+                { "admin/policy.d/a.conf", 0664,
+                                "admin/policy.d/a.conf:0: file may be written by others than root "
+                                "(mode 0664)" },
+                { "admin/policy.d", 0757,
+                                "admin/policy.d:0: folder may be written by others than root (mode "
+                                "0757)" },
+                { "admin/policy.d", 01777,
+                                "admin/policy.d:0: folder may be written by others than root (mode "
+                                "1777)" },
                 { "admin", 0775, "admin:0: folder may be written by others than root (mode 0775)" },
-                { "admin/vaultd.conf", 0666, "admin/vaultd.conf:0: file may be written by others than root (mode 0666)" },
-                { "vendor/services.d/a.conf", 0622, "vendor/services.d/a.conf:0: file may be written by others than root (mode 0622)" },
+                { "admin/vaultd.conf", 0666,
+                                "admin/vaultd.conf:0: file may be written by others than root (mode "
+                                "0666)" },
+                { "vendor/services.d/a.conf", 0622,
+                                "vendor/services.d/a.conf:0: file may be written by others than "
+                                "root (mode 0622)" },
                 { "vendor", 0777, "vendor:0: folder may be written by others than root (mode 0777)" },
         };
 
@@ -344,11 +367,13 @@ static void foreign_owner_refused(void **state) {
                 tree_open(&t);
                 tree_write(&t, "admin/policy.d/a.conf", "[Server a]\nTools=x\n");
                 _cleanup_(freep) char *path = tree_path(&t, paths[i]);
-                /* As root a file of somebody else; otherwise one's own, which only is_trusting_owner believes. */
+                /* As root a file of somebody else; otherwise one's own, which only is_trusting_owner
+                 * believes. */
                 if (geteuid() == 0) {
                         assert_int_equal(chown(path, 4711, 0), 0);
                         assert_int_equal(tree_load(&t), -EINVAL);
-                        assert_non_null(strstr(t.faults.faults[0].text, "belongs to uid 4711, expected root"));
+                        assert_non_null(strstr(
+                                        t.faults.faults[0].text, "belongs to uid 4711, expected root"));
                 }
                 assert_int_equal(config_load(t.vendor, t.admin, false, &c, &faults), -EINVAL);
                 assert_null(c);
@@ -365,17 +390,20 @@ static void symbolic_link_refused(void **state) {
         tree_open(&t);
         tree_write(&t, "elsewhere/a.conf", "[Server a]\nTools=x\n");
         tree_write(&t, "admin/policy.d/b.conf", "[Server b]\nTools=x\n");
-        _cleanup_(freep) char *target = tree_path(&t, "elsewhere/a.conf"), *link = tree_path(&t, "admin/policy.d/a.conf");
+        _cleanup_(freep) char *target = tree_path(&t, "elsewhere/a.conf"),
+                              *link = tree_path(&t, "admin/policy.d/a.conf");
         assert_int_equal(symlink(target, link), 0);
         assert_int_equal(tree_load(&t), -EINVAL);
-        assert_single_fault(&t, "admin/policy.d/a.conf:0: file is a symbolic link (only one to /dev/null is accepted, it masks)");
+        assert_single_fault(&t, "admin/policy.d/a.conf:0: file is a symbolic link (only one to /dev/null is "
+                                "accepted, it masks)");
 
         assert_int_equal(unlink(link), 0);
         assert_int_equal(symlink("/dev/nullx", link), 0);
         assert_int_equal(tree_load(&t), -EINVAL);
 
         assert_int_equal(unlink(link), 0);
-        _cleanup_(freep) char *folder = tree_path(&t, "elsewhere"), *services = tree_path(&t, "admin/services.d");
+        _cleanup_(freep) char *folder = tree_path(&t, "elsewhere"),
+                              *services = tree_path(&t, "admin/services.d");
         assert_int_equal(symlink(folder, services), 0);
         assert_int_equal(tree_load(&t), -EINVAL);
         assert_single_fault(&t, "admin/services.d:0: folder cannot be opened: Not a directory");
@@ -393,7 +421,8 @@ static void what_is_no_file_refused(void **state) {
 
         tree_open(&t);
         tree_write(&t, "admin/vaultd.conf", "# x\n");
-        _cleanup_(freep) char *pipe = tree_path(&t, "admin/pipe.conf"), *folder = tree_path(&t, "admin/policy.d");
+        _cleanup_(freep) char *pipe = tree_path(&t, "admin/pipe.conf"),
+                              *folder = tree_path(&t, "admin/policy.d");
         assert_int_equal(mkdir(folder, 0755), 0);
         free(TAKE_PTR(pipe));
         pipe = tree_path(&t, "admin/policy.d/p.conf");

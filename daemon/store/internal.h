@@ -17,6 +17,8 @@
  * it frees any, so without room of its own a full store could never be emptied. */
 #define STORE_MAP_RESERVE  (UINT64_C(32) << 20)
 #define STORE_DISK_RESERVE (UINT64_C(256) << 10)
+/* How far ahead the disk is reserved at once, where there is room: each new reservation makes the next sync several times dearer. */
+#define STORE_DISK_AHEAD   (UINT64_C(4) << 20)
 
 /* The version of what lies under the keys. A newer one is refused, an older one will be converted by whoever raises this. */
 #define STORE_SCHEMA_VERSION 1U
@@ -51,7 +53,8 @@ struct StoreBatch {
 struct Store {
         MDB_env *env;
         MDB_dbi dbi;
-        uint64_t map_size; /* as asked for */
+        uint64_t map_size;    /* as asked for */
+        uint64_t reserved_end; /* writer thread: the file is allocated up to here */
         int lock_fd;
         /* The loop's side. */
         pthread_t loop_thread;

@@ -41,21 +41,31 @@ static _noreturn_ void writer_die(const char *what, int error) {
         abort();
 }
 
-/* Allocates n bytes behind the last page that is in use. Free counts of statfs() know neither quotas nor reserves, so the file
- * system itself is asked. */
+/* Makes sure that n bytes behind the last page in use are allocated. 0 or errno. Free counts of statfs() know neither quotas nor
+ * reserves, so the file system itself is asked. */
 static int disk_reserve(Store *s, uint64_t n) {
         MDB_envinfo info;
         MDB_stat stat;
+        uint64_t start;
         int fd;
 
         if (mdb_env_get_fd(s->env, &fd) != 0 || mdb_env_info(s->env, &info) != 0 || mdb_env_stat(s->env, &stat) != 0)
                 return EINVAL;
-        if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)((info.me_last_pgno + 1) * stat.ms_psize), (off_t)n) == 0)
+        start = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+        if (start + n <= s->reserved_end)
                 return 0;
+        if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)start, (off_t)(n + STORE_DISK_AHEAD)) == 0) {
+                s->reserved_end = start + n + STORE_DISK_AHEAD;
+                return 0;
+        }
+        if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)start, (off_t)n) == 0) {
+                s->reserved_end = start + n;
+                return 0;
+        }
         return errno == EDQUOT || errno == EFBIG ? ENOSPC : errno;
 }
 
-/* For telling a full disk from a broken one after a short write: would another n bytes fit? */
+/* For telling a full disk from a broken one after a short write: would another n bytes, beyond what is reserved, fit? */
 static bool disk_is_full(Store *s, uint64_t n) {
         struct rlimit limit;
         struct stat st;
@@ -65,7 +75,8 @@ static bool disk_is_full(Store *s, uint64_t n) {
                 return false;
         if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (uint64_t)st.st_size + n > (uint64_t)limit.rlim_cur)
                 return true;
-        return disk_reserve(s, n) == ENOSPC;
+        return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)MAX((uint64_t)st.st_size, s->reserved_end), (off_t)n) < 0 &&
+                        (errno == ENOSPC || errno == EDQUOT || errno == EFBIG);
 }
 
 /* What a failed group means for its batches, if the environment is still sound. weight: bytes that were to be written. */

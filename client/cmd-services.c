@@ -14,7 +14,6 @@
 
 static int add_row(Table *table, json_object *service, Fault *fault) {
         const char *name, *title, *url, *custody;
-        _cleanup_(freep) char *account_text = NULL;
         json_object *account = NULL;
         bool is_connected = false;
 
@@ -26,12 +25,9 @@ static int add_row(Table *table, json_object *service, Fault *fault) {
         if (json_get_bool(service, "connected", &is_connected) < 0)
                 return fault_set_bad_reply(fault, "member 'connected' is missing or of another type");
         (void)json_get_object(service, "account", &account);
-        account_text = format_account(account);
-        if (!account_text)
-                return fault_set_memory(fault);
         table_add(table, name);
         table_add(table, title);
-        table_add(table, !is_connected ? "no" : account ? account_text : "yes");
+        table_add(table, !is_connected ? "no" : account ? account_name(account) : "yes");
         table_add(table, custody);
         table_add(table, url);
         return 0;

@@ -87,12 +87,14 @@ static int show_plan(const Context *c, json_object *plan, Fault *fault) {
                 if (r < 0)
                         return r;
         }
-        say(c, "The session will use your vault %s and the model %s. It may do:", vault, model);
+        say(c, "The session will have");
+        say(c, "  vault  %s", vault);
+        say(c, "  model  %s", model);
         say(c, "%s", "");
         if (json_object_array_length(servers) > 0)
                 table_print(c, table, 0);
         else
-                say(c, "nothing: it has no servers, everything is off");
+                say(c, "No servers: everything is off.");
         say(c, "%s", "");
         return 0;
 }

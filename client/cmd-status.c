@@ -50,7 +50,7 @@ static int print_summary(const Context *c, json_object *reply, Fault *fault) {
         table_add(table, "User");
         table_add(table, who);
         table_add(table, "Vault");
-        table_add(table, vault_text ?: "none yet");
+        table_add(table, vault_text ?: "none");
         table_add(table, "Claude Platform");
         table_add(table, has_platform ? "set up" : "not set up on this host");
         table_print(c, table, 0);
@@ -75,13 +75,11 @@ static int print_connections(const Context *c, json_object *connections, Fault *
         }
         for (size_t i = 0; i < n; i++) {
                 json_object *connection = json_object_array_get_idx(connections, i), *account = NULL;
-                _cleanup_(freep) char *account_text = NULL;
 
                 (void)json_get_object(connection, "account", &account);
-                account_text = format_account(account);
                 table_add(table, json_string(connection, "service"));
                 table_add(table, json_string(connection, "label"));
-                table_add(table, account_text);
+                table_add(table, account_name(account));
                 table_add(table, json_string(connection, "state"));
                 table_add(table, json_string(connection, "custody"));
                 add_time(table, connection, "expires", format_until);
@@ -108,13 +106,11 @@ static int print_flows(const Context *c, json_object *flows, Fault *fault) {
                 return fault_set_memory(fault);
         for (size_t i = 0; i < json_object_array_length(flows); i++) {
                 json_object *flow = json_object_array_get_idx(flows, i), *account = NULL;
-                _cleanup_(freep) char *account_text = NULL;
 
                 (void)json_get_object(flow, "account", &account);
-                account_text = format_account(account);
                 table_add(table, json_string(flow, "service"));
                 table_add(table, json_string(flow, "state"));
-                table_add(table, account_text);
+                table_add(table, account_name(account));
                 add_time(table, flow, "expires", format_until);
                 has_quarantined |= streq_ptr(json_string(flow, "state"), "quarantined");
         }

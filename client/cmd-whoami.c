@@ -45,7 +45,7 @@ static int print_human(const Context *c, json_object *reply, int64_t uid, const 
         table_add(table, "Origin");
         table_add(table, from);
         table_add(table, "Vault");
-        table_add(table, vault_text ?: "none yet");
+        table_add(table, vault_text ?: "none");
         table_print(c, table, 0);
         return 0;
 }

@@ -55,6 +55,13 @@ char *format_account(json_object *account) {
         return asprintf(&text, "%s (%s)", name, id) < 0 ? NULL : text;
 }
 
+const char *account_name(json_object *account) {
+        const char *id = account ? json_string(account, "id") : NULL,
+                   *name = account ? json_string(account, "name") : NULL;
+
+        return !isempty(name) ? name : !isempty(id) ? id : "-";
+}
+
 char *format_list(json_object *array) {
         Buffer b = {};
         int r;

@@ -15,5 +15,7 @@ int reply_need_array(
 
 /* "Alice (alice@notion.test)", from {id, name}; "-" for NULL or one without both. malloc()ed, NULL on -ENOMEM. */
 char *format_account(json_object *account);
+/* The name alone, for tables (ids are long); the id where there is no name, "-" for NULL. Borrowed from the account. */
+const char *account_name(json_object *account);
 /* "a, b, c" from an array of strings; "" for none. malloc()ed, NULL on -ENOMEM. */
 char *format_list(json_object *array);

@@ -41,9 +41,9 @@ def cursor_now(host):
 
 
 def ordinary_login(host):
-    """Seconds that a login takes here when vaultd answers: the rest of sshd and PAM on this machine."""
+    """Seconds that a login may take here when vaultd answers: the rest of sshd and PAM, on a machine that is shared."""
     host.vaultctl("alice", "whoami")
-    return min(timed_login(host)[0] for _ in range(3))
+    return max(timed_login(host)[0] for _ in range(3))
 
 
 def test_login_is_registered_and_ends(host):

@@ -61,7 +61,8 @@ StoreBatch *store_batch_free(StoreBatch *b) {
         return NULL;
 }
 
-static int batch_add(StoreBatch *b, BatchOperationType type, const StoreKey *key, const void *value, size_t size) {
+static int batch_add(StoreBatch *b, BatchOperationType type, const StoreKey *key, const void *value,
+                size_t size) {
         BatchOperation *operation;
         size_t total;
 
@@ -82,7 +83,8 @@ static int batch_add(StoreBatch *b, BatchOperationType type, const StoreKey *key
                 memcpy(operation->value, value, size);
         b->weight += total;
 
-        BatchOperation ***end = type == BATCH_PUT || type == BATCH_DELETE ? &b->changes_end : &b->expectations_end;
+        BatchOperation ***end =
+                        type == BATCH_PUT || type == BATCH_DELETE ? &b->changes_end : &b->expectations_end;
         **end = operation;
         *end = &operation->next;
         return 0;

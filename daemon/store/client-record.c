@@ -55,7 +55,8 @@ static int client_decode(Keyring *k, const StoreKey *key, const uint8_t *value, 
         r = keyring_unwrap(k, UID_INVALID, HOST_VAULT_ID, wrapped, wrapped_size, &data_key);
         if (r < 0)
                 return r;
-        return record_decode(&client_type, key, &(RecordSeal){ data_key, UID_INVALID, HOST_VAULT_ID, NULL }, value, size, ret);
+        return record_decode(&client_type, key, &(RecordSeal){ data_key, UID_INVALID, HOST_VAULT_ID, NULL },
+                        value, size, ret);
 }
 
 int client_record_read(Store *s, Keyring *k, const char *issuer, const char *redirect_uri, Client **ret) {
@@ -94,7 +95,8 @@ int client_record_put(StoreBatch *b, Keyring *k, const Client *c) {
         r = keyring_new_data_key(k, UID_INVALID, HOST_VAULT_ID, &data_key, &wrapped);
         if (r < 0)
                 return r;
-        return record_put(b, &client_type, &key, &(RecordSeal){ data_key, UID_INVALID, HOST_VAULT_ID, &wrapped }, c);
+        return record_put(b, &client_type, &key,
+                        &(RecordSeal){ data_key, UID_INVALID, HOST_VAULT_ID, &wrapped }, c);
 }
 
 int client_record_delete(StoreBatch *b, const Client *c) {

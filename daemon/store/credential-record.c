@@ -47,7 +47,8 @@ void credential_list_free(Credential **list, size_t n) {
         record_list_free(&credential_type, (void **)list, n);
 }
 
-int credential_record_read(Store *s, const Vault *v, const char *service, const char *label, Credential **ret) {
+int credential_record_read(
+                Store *s, const Vault *v, const char *service, const char *label, Credential **ret) {
         void *object;
         StoreKey key;
         int r;

@@ -59,7 +59,8 @@ void flow_list_free(Flow **list, size_t n) {
         record_list_free(&flow_type, (void **)list, n);
 }
 
-static int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value, size_t size, Flow **ret) {
+static int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value,
+                size_t size, Flow **ret) {
         _cleanup_(vault_freep) Vault *v = NULL;
         _cleanup_(flow_freep) Flow *f = NULL;
         int r;
@@ -77,7 +78,8 @@ static int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, con
                 return r == -ENOENT ? -EBADMSG : r;
         if (!streq(v->id, f->vault_id))
                 return -EBADMSG;
-        r = record_decode_trailer(&flow_type, key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, value, size, f);
+        r = record_decode_trailer(
+                        &flow_type, key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, value, size, f);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(f);

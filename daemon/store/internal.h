@@ -11,14 +11,14 @@
 
 /* kind, uid (big endian), id: byte order is key order, so a uid's records of a kind are neighbours. */
 #define STORE_KEY_HEAD 5U
-#define STORE_KEY_MAX (STORE_KEY_HEAD + STORE_ID_MAX)
+#define STORE_KEY_MAX  (STORE_KEY_HEAD + STORE_ID_MAX)
 
 /* What LMDB's map is larger than asked for, and what is kept allocated on disk behind the last page: a delete copies pages before
  * it frees any, so without room of its own a full store could never be emptied. */
 #define STORE_MAP_RESERVE  (UINT64_C(32) << 20)
 #define STORE_DISK_RESERVE (UINT64_C(256) << 10)
 /* How far ahead the disk is reserved at once, where there is room: each new reservation makes the next sync several times dearer. */
-#define STORE_DISK_AHEAD   (UINT64_C(4) << 20)
+#define STORE_DISK_AHEAD (UINT64_C(4) << 20)
 
 /* The version of what lies under the keys. A newer one is refused, an older one will be converted by whoever raises this. */
 #define STORE_SCHEMA_VERSION 1U
@@ -53,7 +53,7 @@ struct StoreBatch {
 struct Store {
         MDB_env *env;
         MDB_dbi dbi;
-        uint64_t map_size;    /* as asked for */
+        uint64_t map_size;     /* as asked for */
         uint64_t reserved_end; /* writer thread: the file is allocated up to here */
         int lock_fd;
         /* The loop's side. */

@@ -184,7 +184,8 @@ int keyring_wrap(Keyring *k, uid_t uid, const char *vault_id, const Secret *key,
         return seal(k->wrap_key, &context, key->bytes, key->size, ret_wrapped);
 }
 
-int keyring_new_data_key(Keyring *k, uid_t uid, const char *vault_id, Secret **ret_key, Buffer *ret_wrapped) {
+int keyring_new_data_key(
+                Keyring *k, uid_t uid, const char *vault_id, Secret **ret_key, Buffer *ret_wrapped) {
         _cleanup_(secret_freep) Secret *key = NULL;
         int r;
 
@@ -198,7 +199,8 @@ int keyring_new_data_key(Keyring *k, uid_t uid, const char *vault_id, Secret **r
         return 0;
 }
 
-int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size, Secret **ret_key) {
+int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size,
+                Secret **ret_key) {
         SealContext context = data_key_context(uid, vault_id);
 
         if (size != SEAL_KEY_SIZE + SEAL_OVERHEAD)

@@ -22,7 +22,8 @@ PinnedAccount *pinned_account_free(PinnedAccount *p) {
         return record_free(&pinned_account_type, p);
 }
 
-int pinned_account_record_read(Store *s, uid_t uid, const char *service, const char *label, PinnedAccount **ret) {
+int pinned_account_record_read(
+                Store *s, uid_t uid, const char *service, const char *label, PinnedAccount **ret) {
         void *object;
         StoreKey key;
         int r;

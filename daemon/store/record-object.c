@@ -54,7 +54,8 @@ static int expect_stored(StoreBatch *b, const StoreKey *key, const Buffer *store
         return store_batch_expect(b, key, stored->bytes, stored->size);
 }
 
-int record_put(StoreBatch *b, const RecordType *type, const StoreKey *key, const RecordSeal *seal, const void *object) {
+int record_put(StoreBatch *b, const RecordType *type, const StoreKey *key, const RecordSeal *seal,
+                const void *object) {
         _cleanup_(buffer_done) Buffer value = {};
         int r;
 

@@ -17,7 +17,7 @@
 #include "store/record.h"
 
 #define FIELD_HEAD_SIZE 5U
-#define DIGEST_SIZE 32U
+#define DIGEST_SIZE     32U
 
 static const uint8_t *member_of(const Field *f, const void *object) {
         return (const uint8_t *)object + f->offset;
@@ -57,7 +57,8 @@ static int append_field(Buffer *b, uint8_t tag, const void *bytes, size_t size) 
 }
 
 /* Takes the next field off *p. */
-static int take_field(const uint8_t **p, const uint8_t *end, uint8_t *ret_tag, const uint8_t **ret_bytes, size_t *ret_size) {
+static int take_field(const uint8_t **p, const uint8_t *end, uint8_t *ret_tag, const uint8_t **ret_bytes,
+                size_t *ret_size) {
         size_t left = (size_t)(end - *p), size;
 
         if (left < FIELD_HEAD_SIZE)
@@ -189,7 +190,8 @@ static int field_decode(const Field *f, const uint8_t *bytes, size_t size, void 
         return -EINVAL;
 }
 
-int record_decode_fields(const RecordType *type, bool is_secret, const uint8_t *bytes, size_t size, void *object) {
+int record_decode_fields(
+                const RecordType *type, bool is_secret, const uint8_t *bytes, size_t size, void *object) {
         const uint8_t *p = bytes, *end = bytes + size;
         uint64_t seen = 0;
         int r;
@@ -253,7 +255,8 @@ static int field_encode(const Field *f, const void *object, Buffer *ret) {
 }
 
 /* SHA-256 of where the record belongs and what it says. */
-static int record_digest(const StoreKey *key, const uint8_t *bytes, size_t size, uint8_t ret[static DIGEST_SIZE]) {
+static int record_digest(
+                const StoreKey *key, const uint8_t *bytes, size_t size, uint8_t ret[static DIGEST_SIZE]) {
         _cleanup_(buffer_done) Buffer all = {};
         uint8_t head[9] = { (uint8_t)key->kind };
         int r;
@@ -275,8 +278,8 @@ static void secure_freep(uint8_t **p) {
 }
 
 /* Lays out digest and secret fields, and appends them sealed. */
-static int append_sealed(
-                const RecordType *type, const StoreKey *key, const RecordSeal *with, const uint8_t *digest, const void *object, Buffer *ret) {
+static int append_sealed(const RecordType *type, const StoreKey *key, const RecordSeal *with,
+                const uint8_t *digest, const void *object, Buffer *ret) {
         _cleanup_(secure_freep) uint8_t *plain = NULL;
         _cleanup_(buffer_done) Buffer sealed = {};
         SealContext context = { key->kind, with->uid, with->vault_id, key->id, key->id_size };
@@ -290,7 +293,8 @@ static int append_sealed(
 
                 if (f->type == FIELD_SECRET && !s && f->is_required)
                         return -EINVAL;
-                if (s && (s->size > UINT32_MAX || __builtin_add_overflow(size, FIELD_HEAD_SIZE + s->size, &size)))
+                if (s && (s->size > UINT32_MAX ||
+                                         __builtin_add_overflow(size, FIELD_HEAD_SIZE + s->size, &size)))
                         return -E2BIG;
         }
         plain = gcry_malloc_secure(size);
@@ -313,7 +317,8 @@ static int append_sealed(
         return r < 0 ? r : append_field(ret, RECORD_TAG_SEALED, sealed.bytes, sealed.size);
 }
 
-int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal *with, const void *object, Buffer *ret) {
+int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal *with, const void *object,
+                Buffer *ret) {
         _cleanup_(buffer_done) Buffer value = {};
         uint8_t digest[DIGEST_SIZE];
         int r;
@@ -337,8 +342,8 @@ int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal 
 }
 
 /* Finds the trailer: the clear fields are [1, *ret_clear), the trailer's content follows its head. */
-static int record_split(
-                const uint8_t *value, size_t size, size_t *ret_clear, uint8_t *ret_tag, const uint8_t **ret_bytes, size_t *ret_size) {
+static int record_split(const uint8_t *value, size_t size, size_t *ret_clear, uint8_t *ret_tag,
+                const uint8_t **ret_bytes, size_t *ret_size) {
         const uint8_t *p, *end = value + size, *start;
         int r;
 
@@ -380,8 +385,8 @@ int record_decode_clear(const RecordType *type, const uint8_t *value, size_t siz
         return record_decode_fields(type, false, value + 1, clear - 1, object);
 }
 
-int record_decode_trailer(
-                const RecordType *type, const StoreKey *key, const RecordSeal *with, const uint8_t *value, size_t size, void *object) {
+int record_decode_trailer(const RecordType *type, const StoreKey *key, const RecordSeal *with,
+                const uint8_t *value, size_t size, void *object) {
         _cleanup_(secret_freep) Secret *plain = NULL;
         uint8_t digest[DIGEST_SIZE], tag;
         const uint8_t *bytes;
@@ -413,15 +418,16 @@ int record_decode_trailer(
         return r < 0 ? r : buffer_append(stored_of(type, object), value, size);
 }
 
-int record_decode(
-                const RecordType *type, const StoreKey *key, const RecordSeal *with, const uint8_t *value, size_t size, void *object) {
+int record_decode(const RecordType *type, const StoreKey *key, const RecordSeal *with, const uint8_t *value,
+                size_t size, void *object) {
         int r;
 
         r = record_decode_clear(type, value, size, object);
         return r < 0 ? r : record_decode_trailer(type, key, with, value, size, object);
 }
 
-int record_peek(const uint8_t *value, size_t size, uint8_t tag, const uint8_t **ret_bytes, size_t *ret_size) {
+int record_peek(const uint8_t *value, size_t size, uint8_t tag, const uint8_t **ret_bytes,
+                size_t *ret_size) {
         const uint8_t *p, *bytes;
         size_t clear, n;
         uint8_t found;

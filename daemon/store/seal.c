@@ -50,7 +50,8 @@ static int context_encode(const SealContext *context, Buffer *ret) {
 }
 
 /* A cipher with key, nonce and authenticated data in place. */
-static int cipher_open(const Secret *key, const SealContext *context, const uint8_t *nonce, gcry_cipher_hd_t *ret) {
+static int cipher_open(
+                const Secret *key, const SealContext *context, const uint8_t *nonce, gcry_cipher_hd_t *ret) {
         _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
         _cleanup_(buffer_done) Buffer authenticated = {};
         gcry_error_t e;

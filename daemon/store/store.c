@@ -24,11 +24,11 @@
 
 #include "store/internal.h"
 
-#define STORE_FILE "vaultd.mdb"
+#define STORE_FILE     "vaultd.mdb"
 #define STORE_FILE_NEW "vaultd.mdb.new"
-#define STORE_LOCK "lock"
-#define SCHEMA_ID "schema"
-#define SCHEMA_MAGIC "vaultd"
+#define STORE_LOCK     "lock"
+#define SCHEMA_ID      "schema"
+#define SCHEMA_MAGIC   "vaultd"
 
 /* The schema record: magic, then the version, little endian. */
 typedef struct Schema {
@@ -145,8 +145,8 @@ static int schema_check(MDB_txn *txn, MDB_dbi dbi) {
         memcpy(&schema, value.mv_data, sizeof(schema));
         if (memcmp(schema.magic, (const char[8]){ SCHEMA_MAGIC }, sizeof(schema.magic)) != 0)
                 return -EINVAL;
-        version = (uint32_t)schema.version[0] | (uint32_t)schema.version[1] << 8 | (uint32_t)schema.version[2] << 16 |
-                        (uint32_t)schema.version[3] << 24;
+        version = (uint32_t)schema.version[0] | (uint32_t)schema.version[1] << 8 |
+                  (uint32_t)schema.version[2] << 16 | (uint32_t)schema.version[3] << 24;
         if (version > STORE_SCHEMA_VERSION)
                 return -EPROTONOSUPPORT;
         return version == STORE_SCHEMA_VERSION ? 0 : -EINVAL;
@@ -317,7 +317,8 @@ static int store_key_decode(const MDB_val *encoded, StoreKey *ret) {
         return 0;
 }
 
-static int cursor_visit(MDB_cursor *cursor, const uint8_t *prefix, size_t prefix_size, StoreVisit visit, void *userdata) {
+static int cursor_visit(MDB_cursor *cursor, const uint8_t *prefix, size_t prefix_size, StoreVisit visit,
+                void *userdata) {
         MDB_val key = { prefix_size, (void *)prefix }, value;
         int r;
 

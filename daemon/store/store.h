@@ -79,4 +79,5 @@ int store_commit(Store *s, StoreBatch *batch);
 typedef void (*StoreCommitted)(int result, void *userdata);
 int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata);
 
-/* A failed sync or MDB_PANIC leaves memory and disk in doubt: the writer logs and ends the process with SIGABRT; the service manager starts it anew. */
+/* A failed write or sync that is not for lack of room, or MDB_PANIC, leaves memory and disk in doubt: the writer logs and ends the
+ * process with SIGABRT; the service manager starts it anew. */

@@ -94,7 +94,8 @@ int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
         r = keyring_unwrap(k, uid, v->id, wrapped, wrapped_size, &v->key);
         if (r < 0)
                 return r;
-        r = record_decode_trailer(&vault_type, &key, &(RecordSeal){ v->key, uid, v->id, NULL }, value.bytes, value.size, v);
+        r = record_decode_trailer(&vault_type, &key, &(RecordSeal){ v->key, uid, v->id, NULL }, value.bytes,
+                        value.size, v);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(v);

@@ -33,10 +33,11 @@
 
 /* Bounds of one transaction: far below LMDB's limit of dirty pages, so that it never spills. */
 #define GROUP_BATCHES_MAX 1024U
-#define GROUP_BYTES_MAX (8U * 1024U * 1024U)
+#define GROUP_BYTES_MAX   (8U * 1024U * 1024U)
 
 static _noreturn_ void writer_die(const char *what, int error) {
-        log_full(LOG_CRIT, NULL, 0, "store: %s: %s; memory and disk may disagree, ending", what, mdb_strerror(error));
+        log_full(LOG_CRIT, NULL, 0, "store: %s: %s; memory and disk may disagree, ending", what,
+                        mdb_strerror(error));
         log_close();
         abort();
 }
@@ -49,7 +50,8 @@ static int disk_reserve(Store *s, uint64_t n) {
         uint64_t start;
         int fd;
 
-        if (mdb_env_get_fd(s->env, &fd) != 0 || mdb_env_info(s->env, &info) != 0 || mdb_env_stat(s->env, &stat) != 0)
+        if (mdb_env_get_fd(s->env, &fd) != 0 || mdb_env_info(s->env, &info) != 0 ||
+                        mdb_env_stat(s->env, &stat) != 0)
                 return EINVAL;
         start = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
         if (start + n <= s->reserved_end)
@@ -73,10 +75,12 @@ static bool disk_is_full(Store *s, uint64_t n) {
 
         if (mdb_env_get_fd(s->env, &fd) != 0 || fstat(fd, &st) < 0)
                 return false;
-        if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (uint64_t)st.st_size + n > (uint64_t)limit.rlim_cur)
+        if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+                        (uint64_t)st.st_size + n > (uint64_t)limit.rlim_cur)
                 return true;
-        return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)MAX((uint64_t)st.st_size, s->reserved_end), (off_t)n) < 0 &&
-                        (errno == ENOSPC || errno == EDQUOT || errno == EFBIG);
+        return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)MAX((uint64_t)st.st_size, s->reserved_end),
+                               (off_t)n) < 0 &&
+               (errno == ENOSPC || errno == EDQUOT || errno == EFBIG);
 }
 
 /* What a failed group means for its batches, if the environment is still sound. weight: bytes that were to be written. */
@@ -111,7 +115,8 @@ static int batch_check(Store *s, MDB_txn *txn, const StoreBatch *b, int *ret_res
                 if (e->type == BATCH_EXPECT_ABSENT)
                         holds = r == MDB_NOTFOUND;
                 else
-                        holds = r == 0 && value.mv_size == e->size && (e->size == 0 || memcmp(value.mv_data, e->value, e->size) == 0);
+                        holds = r == 0 && value.mv_size == e->size &&
+                                (e->size == 0 || memcmp(value.mv_data, e->value, e->size) == 0);
                 if (!holds) {
                         *ret_result = STORE_CONFLICT;
                         return 0;
@@ -147,12 +152,14 @@ static int used_bytes(Store *s, MDB_txn *txn, uint64_t *ret) {
         r = mdb_stat(txn, s->dbi, &stat);
         if (r != 0)
                 return r;
-        *ret = ((uint64_t)stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
+        *ret = ((uint64_t)stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
+               stat.ms_psize;
         return 0;
 }
 
 /* Applies the batches from first up to, not including, end and fills in their results. An LMDB error means: abort. */
-static int group_apply(Store *s, MDB_txn *txn, StoreBatch *first, const StoreBatch *end, bool *ret_changing, uint64_t *ret_growth) {
+static int group_apply(Store *s, MDB_txn *txn, StoreBatch *first, const StoreBatch *end, bool *ret_changing,
+                uint64_t *ret_growth) {
         uint64_t before, now, growth = 0;
         bool is_changing = false;
         int r;
@@ -318,7 +325,8 @@ int writer_start(Store *s, sd_event *event) {
          * synchronous ones stay open for crash handlers. */
         (void)sigfillset(&all);
         for (size_t i = 0; i < 6; i++)
-                (void)sigdelset(&all, ((const int[]){ SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP })[i]);
+                (void)sigdelset(&all,
+                                ((const int[]){ SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP })[i]);
         (void)pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&s->writer, NULL, writer_thread, s);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -37,7 +37,9 @@ static size_t trailer_size(const RecordType *type, const void *object) {
                 return size;
         for (size_t i = 0; i < type->n_fields; i++) {
                 const Field *f = &type->fields[i];
-                const Secret *s = f->type == FIELD_SECRET ? *(Secret *const *)((const uint8_t *)object + f->offset) : NULL;
+                const Secret *s = f->type == FIELD_SECRET
+                                                  ? *(Secret *const *)((const uint8_t *)object + f->offset)
+                                                  : NULL;
 
                 if (s)
                         size += 5 + s->size;
@@ -55,7 +57,8 @@ static void check_round_trip(const RecordType *type, RecordKind kind, const void
 
         require(again && wrong && secret_new(key_bytes, sizeof(key_bytes), &data_key) == 0);
         RecordSeal binding = { data_key, 1000, "v-1", NULL }, *with = type->is_sealed ? &binding : NULL;
-        require(store_key_init(&key, kind, 1000, "id", 2) == 0 && store_key_init(&other, kind, 1001, "id", 2) == 0);
+        require(store_key_init(&key, kind, 1000, "id", 2) == 0 &&
+                        store_key_init(&other, kind, 1001, "id", 2) == 0);
 
         require(record_encode(type, &key, with, object, &first) == 0);
         require(record_decode(type, &key, with, first.bytes, first.size, again) == 0);

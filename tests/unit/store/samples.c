@@ -145,12 +145,12 @@ PinnedAccount *sample_pinned_account(uid_t uid, const char *service) {
         return p;
 }
 
-#define SAVE(call)                                            \
-        do {                                                  \
-                StoreBatch *b = batch_new();                  \
-                                                              \
-                assert_int_equal(call, 0);                    \
-                assert_int_equal(commit(f, b), 0);            \
+#define SAVE(call)                                                                                          \
+        do {                                                                                                \
+                StoreBatch *b = batch_new();                                                                \
+                                                                                                            \
+                assert_int_equal(call, 0);                                                                  \
+                assert_int_equal(commit(f, b), 0);                                                          \
         } while (0)
 
 void save_credential(Fixture *f, const Vault *v, const Credential *c) {

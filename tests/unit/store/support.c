@@ -44,7 +44,8 @@ int fixture_setup(void **state) {
 
         assert_non_null(f);
         assert_int_equal(secret_global_init(), 0);
-        (void)snprintf(f->dir, sizeof(f->dir), "%s/vaultd-store-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        (void)snprintf(f->dir, sizeof(f->dir), "%s/vaultd-store-XXXXXX",
+                        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         assert_non_null(mkdtemp(f->dir));
         (void)snprintf(path, sizeof(path), "%s/state", f->dir);
         assert_int_equal(mkdir(path, 0700), 0);

@@ -63,12 +63,12 @@ size_t transactions(Fixture *f);
 /* Runs function in a forked child (which must not use cmocka's assertions) and returns wait status; its stderr goes to *ret_stderr
  * (freed by the caller) when that is not NULL. */
 int in_child(int (*function)(void *), void *userdata, char **ret_stderr);
-#define CHECK(condition)                                                              \
-        do {                                                                          \
-                if (!(condition)) {                                                   \
-                        fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-                        _exit(99);                                                    \
-                }                                                                     \
+#define CHECK(condition)                                                                                    \
+        do {                                                                                                \
+                if (!(condition)) {                                                                         \
+                        fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                     \
+                        _exit(99);                                                                          \
+                }                                                                                           \
         } while (0)
 
 Secret *secret_of(const char *text);

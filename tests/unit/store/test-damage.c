@@ -34,7 +34,8 @@ static int read_flow(World *w) {
 
 static int read_client(World *w) {
         _cleanup_(client_freep) Client *c = NULL;
-        return client_record_read(w->f->store, w->f->keyring, "https://issuer.example", "http://127.0.0.1:876/callback/x", &c);
+        return client_record_read(w->f->store, w->f->keyring, "https://issuer.example",
+                        "http://127.0.0.1:876/callback/x", &c);
 }
 
 static int read_agent_session(World *w) {
@@ -127,7 +128,8 @@ static void each_byte_counts(void **state) {
                                 value.bytes[i] ^= flip;
                                 put_raw(w.f, &key, value.bytes, value.size);
                                 if (types[t].reader(&w) != -EBADMSG)
-                                        fail_msg("kind %c: byte %zu ^ %#x was believed", types[t].kind, i, flip);
+                                        fail_msg("kind %c: byte %zu ^ %#x was believed", types[t].kind, i,
+                                                        flip);
                                 value.bytes[i] ^= flip;
                         }
                 put_raw(w.f, &key, value.bytes, value.size);
@@ -251,7 +253,9 @@ static void row_of_another_service_is_refused(void **state) {
         put_raw(f, &from, two.bytes, two.size);
         put_raw(f, &to, one.bytes, one.size);
         assert_int_equal(read_client(&w), -EBADMSG);
-        assert_int_equal(client_record_read(f->store, f->keyring, other->issuer, other->redirect_uri, &client), -EBADMSG);
+        assert_int_equal(client_record_read(
+                                         f->store, f->keyring, other->issuer, other->redirect_uri, &client),
+                        -EBADMSG);
 }
 
 /* Both kinds of damage that a thief with write access would like best. */
@@ -298,8 +302,8 @@ static void another_kek_opens_nothing(void **state) {
 static void secrets_are_not_in_the_file(void **state) {
         Fixture *f = *state;
         _cleanup_(world_done) World w = {};
-        static const char *const canaries[] = { "access-token-canary", "refresh-token-canary", "client-secret-canary", "state-canary",
-                        "verifier-canary", "registration-canary" };
+        static const char *const canaries[] = { "access-token-canary", "refresh-token-canary",
+                "client-secret-canary", "state-canary", "verifier-canary", "registration-canary" };
         char path[96];
         struct stat st;
         int fd;
@@ -380,7 +384,45 @@ static void damaged_credential_is_not_left_out(void **state) {
 /* What a newer vaultd, which has more fields, wrote: still read. */
 static void unknown_field_is_passed_over(void **state) {
         static const uint8_t fields[] = {
-                99, 3, 0, 0, 0, 'n', 'e', 'w', 2, 8, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 's', 4, 1, 0, 0, 0, 'l', 5, 1, 0, 0, 0, 'a',
+                99,
+                3,
+                0,
+                0,
+                0,
+                'n',
+                'e',
+                'w',
+                2,
+                8,
+                0,
+                0,
+                0,
+                0xe8,
+                3,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                3,
+                1,
+                0,
+                0,
+                0,
+                's',
+                4,
+                1,
+                0,
+                0,
+                0,
+                'l',
+                5,
+                1,
+                0,
+                0,
+                0,
+                'a',
         };
         PinnedAccount *p = record_new(&pinned_account_type);
 
@@ -407,10 +449,13 @@ static void ill_formed_fields_are_refused(void **state) {
                 { "number of nine bytes", -EBADMSG, 14, { 2, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 } },
                 { "UID_INVALID", -EBADMSG, 13, { 2, 8, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0 } },
                 { "beyond the member", -EBADMSG, 13, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0 } },
-                { "NUL in text", -EBADMSG, 21, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 3, 0, 0, 0, 'a', 0, 'b' } },
-                { "text twice", -EBADMSG, 19, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 's' } },
+                { "NUL in text", -EBADMSG, 21,
+                                { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 3, 0, 0, 0, 'a', 0, 'b' } },
+                { "text twice", -EBADMSG, 19,
+                                { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 's' } },
                 { "required member absent", -EBADMSG, 0, {} },
-                { "longer than all", -EBADMSG, 18, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 99, 0xff, 0xff, 0xff, 0xff } },
+                { "longer than all", -EBADMSG, 18,
+                                { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 99, 0xff, 0xff, 0xff, 0xff } },
                 { "no whole head", -EBADMSG, 13, { 2, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0 } },
         };
 
@@ -437,12 +482,13 @@ static void ill_formed_lists_are_refused(void **state) {
                 size_t size;
                 uint8_t bytes[32];
         } cases[] = {
-                { 0, 5, { 10, 0, 0, 0, 0 } },
-                { 0, 14, { 10, 9, 0, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0, 0 } },
-                { -EBADMSG, 13, { 10, 8, 0, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0 } },             /* a size that is cut */
-                { -EBADMSG, 16, { 10, 5, 0, 0, 0, 2, 0, 0, 0, 'a', 4, 1, 0, 0, 0, 'n' } },  /* into the next field */
-                { -EBADMSG, 10, { 10, 5, 0, 0, 0, 0xfd, 0xff, 0xff, 0xff, 'a' } },          /* … by wrapping around */
-                { -EBADMSG, 11, { 10, 6, 0, 0, 0, 2, 0, 0, 0, 'a', 0 } },                   /* NUL */
+                { 0, 5, { 10, 0, 0, 0, 0 } }, { 0, 14, { 10, 9, 0, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0, 0 } },
+                { -EBADMSG, 13, { 10, 8, 0, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0 } }, /* a size that is cut */
+                { -EBADMSG, 16,
+                                { 10, 5, 0, 0, 0, 2, 0, 0, 0, 'a', 4, 1, 0, 0, 0,
+                                                'n' } },                           /* into the next field */
+                { -EBADMSG, 10, { 10, 5, 0, 0, 0, 0xfd, 0xff, 0xff, 0xff, 'a' } }, /* … by wrapping around */
+                { -EBADMSG, 11, { 10, 6, 0, 0, 0, 2, 0, 0, 0, 'a', 0 } },          /* NUL */
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -451,7 +497,9 @@ static void ill_formed_lists_are_refused(void **state) {
 
                 assert_int_equal(buffer_append(&fields, rest, sizeof(rest)), 0);
                 assert_int_equal(buffer_append(&fields, cases[i].bytes, cases[i].size), 0);
-                assert_int_equal(record_decode_fields(&agent_session_type, false, fields.bytes, fields.size, a), cases[i].result);
+                assert_int_equal(record_decode_fields(
+                                                 &agent_session_type, false, fields.bytes, fields.size, a),
+                                cases[i].result);
                 (void)agent_session_free(a);
         }
 }

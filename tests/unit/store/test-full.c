@@ -199,14 +199,16 @@ static bool own_namespace(void) {
         if (unshare(CLONE_NEWNS) == 0)
                 return true;
         return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_map("/proc/self/setgroups", "deny", 0) &&
-                        write_map("/proc/self/uid_map", "0 %u 1", uid) && write_map("/proc/self/gid_map", "0 %u 1", gid);
+               write_map("/proc/self/uid_map", "0 %u 1", uid) &&
+               write_map("/proc/self/gid_map", "0 %u 1", gid);
 }
 
 /* A tmpfs over /tmp that only this child sees. */
 static int on_small_disk(void *userdata) {
         if (!own_namespace())
                 return 77;
-        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", "/tmp", "tmpfs", 0, "size=2M") < 0)
+        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+                        mount("tmpfs", "/tmp", "tmpfs", 0, "size=2M") < 0)
                 return 77;
         CHECK(mkdir("/tmp/state", 0700) == 0);
         return fill_disk("/tmp/state", true, larger_tmpfs);

@@ -174,7 +174,8 @@ static void each_byte_of_a_sealed_value_counts(void **state) {
         for (size_t i = 0; i < sealed.size; i++)
                 for (int bit = 0; bit < 8; bit++) {
                         sealed.bytes[i] ^= (uint8_t)(1 << bit);
-                        assert_int_equal(unseal(key, &base_context, sealed.bytes, sealed.size, &plain), -EBADMSG);
+                        assert_int_equal(unseal(key, &base_context, sealed.bytes, sealed.size, &plain),
+                                        -EBADMSG);
                         sealed.bytes[i] ^= (uint8_t)(1 << bit);
                 }
         for (size_t n = 0; n < sealed.size; n++)
@@ -192,15 +193,19 @@ static void data_key_is_bound_to_uid_vault_and_kek(void **state) {
         assert_int_equal(keyring_new_data_key(f->keyring, 1000, "v-1", &key, &wrapped), 0);
         assert_int_equal(key->size, 32);
         assert_null(memmem(wrapped.bytes, wrapped.size, key->bytes, 16));
-        assert_int_equal(keyring_unwrap(f->keyring, 1001, "v-1", wrapped.bytes, wrapped.size, &wrong), -EBADMSG);
-        assert_int_equal(keyring_unwrap(f->keyring, 1000, "v-2", wrapped.bytes, wrapped.size, &wrong), -EBADMSG);
-        assert_int_equal(keyring_unwrap(f->keyring, 1000, "v-1", wrapped.bytes, wrapped.size - 1, &wrong), -EBADMSG);
+        assert_int_equal(keyring_unwrap(f->keyring, 1001, "v-1", wrapped.bytes, wrapped.size, &wrong),
+                        -EBADMSG);
+        assert_int_equal(keyring_unwrap(f->keyring, 1000, "v-2", wrapped.bytes, wrapped.size, &wrong),
+                        -EBADMSG);
+        assert_int_equal(keyring_unwrap(f->keyring, 1000, "v-1", wrapped.bytes, wrapped.size - 1, &wrong),
+                        -EBADMSG);
         write_key(path_in(f, "other"), 32, 'o', 0600);
         assert_int_equal(keyring_load(path_in(f, "other"), NULL, &other), 0);
         assert_int_equal(keyring_unwrap(other, 1000, "v-1", wrapped.bytes, wrapped.size, &wrong), -EBADMSG);
         assert_int_equal(keyring_wrap(f->keyring, 1000, "v-1", key, &rewrapped), 0);
         assert_memory_not_equal(wrapped.bytes, rewrapped.bytes, wrapped.size);
-        assert_int_equal(keyring_unwrap(f->keyring, 1000, "v-1", rewrapped.bytes, rewrapped.size, &again), 0);
+        assert_int_equal(
+                        keyring_unwrap(f->keyring, 1000, "v-1", rewrapped.bytes, rewrapped.size, &again), 0);
         assert_true(secret_equal(again, key->bytes, key->size));
 }
 
@@ -209,8 +214,38 @@ static void mac_is_the_documented_function(void **state) {
         Fixture *f = *state;
         _cleanup_(keyring_freep) Keyring *k = NULL;
         static const uint8_t expected[32] = {
-                0x4a, 0x2e, 0xe8, 0x03, 0xf0, 0xb7, 0xe9, 0x15, 0xed, 0xb2, 0x6c, 0xe7, 0x6e, 0xa9, 0x18, 0xf6,
-                0xba, 0xe5, 0xd7, 0x0e, 0x02, 0x90, 0x64, 0xa5, 0xc3, 0x8d, 0x9a, 0x79, 0x7f, 0x42, 0x60, 0x11,
+                0x4a,
+                0x2e,
+                0xe8,
+                0x03,
+                0xf0,
+                0xb7,
+                0xe9,
+                0x15,
+                0xed,
+                0xb2,
+                0x6c,
+                0xe7,
+                0x6e,
+                0xa9,
+                0x18,
+                0xf6,
+                0xba,
+                0xe5,
+                0xd7,
+                0x0e,
+                0x02,
+                0x90,
+                0x64,
+                0xa5,
+                0xc3,
+                0x8d,
+                0x9a,
+                0x79,
+                0x7f,
+                0x42,
+                0x60,
+                0x11,
         };
         uint8_t mac[32];
 

@@ -4,20 +4,20 @@
 
 #include "samples.h"
 
-#define SAME_TEXT(member) assert_string_equal(a->member, b->member)
+#define SAME_TEXT(member)   assert_string_equal(a->member, b->member)
 #define SAME_NUMBER(member) assert_true(a->member == b->member)
-#define SAME_BYTES(member) assert_memory_equal(a->member, b->member, sizeof(a->member))
+#define SAME_BYTES(member)  assert_memory_equal(a->member, b->member, sizeof(a->member))
 #define SAME_SECRET(member) assert_string_equal(secret_text(a->member), secret_text(b->member))
-#define SAME_AUTHORITY()                                     \
-        do {                                                 \
-                SAME_TEXT(authority.issuer);                 \
-                SAME_TEXT(authority.authorization_endpoint); \
-                SAME_TEXT(authority.token_endpoint);         \
-                SAME_TEXT(authority.revocation_endpoint);    \
-                SAME_TEXT(authority.userinfo_endpoint);      \
-                SAME_TEXT(authority.client_id);              \
-                SAME_TEXT(authority.client_auth_method);     \
-                SAME_NUMBER(authority.iss_supported);        \
+#define SAME_AUTHORITY()                                                                                    \
+        do {                                                                                                \
+                SAME_TEXT(authority.issuer);                                                                \
+                SAME_TEXT(authority.authorization_endpoint);                                                \
+                SAME_TEXT(authority.token_endpoint);                                                        \
+                SAME_TEXT(authority.revocation_endpoint);                                                   \
+                SAME_TEXT(authority.userinfo_endpoint);                                                     \
+                SAME_TEXT(authority.client_id);                                                             \
+                SAME_TEXT(authority.client_auth_method);                                                    \
+                SAME_NUMBER(authority.iss_supported);                                                       \
         } while (0)
 
 static void vault_round_trips(void **state) {
@@ -54,7 +54,8 @@ static void vault_round_trips(void **state) {
 static void credential_round_trips(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
-        _cleanup_(credential_freep) Credential *a = sample_credential(1000, "notion", "work/home"), *b = NULL;
+        _cleanup_(credential_freep) Credential *a = sample_credential(1000, "notion", "work/home"),
+                                               *b = NULL;
 
         save_credential(f, v, a);
         assert_int_equal(credential_record_read(f->store, v, "notion", "work/home", &b), 0);
@@ -130,8 +131,10 @@ static void client_round_trips(void **state) {
         SAME_NUMBER(secret_expires_usec);
         SAME_SECRET(client_secret);
         SAME_SECRET(registration_access_token);
-        assert_int_equal(client_record_read(f->store, f->keyring, a->issuer, "http://other/", &other), -ENOENT);
-        assert_int_equal(client_record_read(f->store, f->keyring, "https://other", a->redirect_uri, &other), -ENOENT);
+        assert_int_equal(client_record_read(f->store, f->keyring, a->issuer, "http://other/", &other),
+                        -ENOENT);
+        assert_int_equal(client_record_read(f->store, f->keyring, "https://other", a->redirect_uri, &other),
+                        -ENOENT);
 }
 
 static void agent_session_round_trips(void **state) {
@@ -162,7 +165,8 @@ static void platform_object_round_trips(void **state) {
         static const RecordKind kinds[] = { RECORD_AGENT, RECORD_ENVIRONMENT };
 
         for (size_t i = 0; i < 2; i++) {
-                _cleanup_(platform_object_freep) PlatformObject *a = sample_platform_object(kinds[i]), *b = NULL;
+                _cleanup_(platform_object_freep) PlatformObject *a = sample_platform_object(kinds[i]),
+                                                                *b = NULL;
 
                 assert_int_equal(platform_object_record_read(f->store, kinds[i], a->digest, &b), -ENOENT);
                 save_platform_object(f, a);
@@ -264,7 +268,8 @@ static void second_new_vault_loses(void **state) {
 static void stale_writer_and_stale_deleter_lose(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
-        _cleanup_(credential_freep) Credential *new = sample_credential(1000, "notion", "default"), *a = NULL, *b = NULL, *c = NULL;
+        _cleanup_(credential_freep) Credential *new = sample_credential(1000, "notion", "default"),
+                                               *a = NULL, *b = NULL, *c = NULL;
         StoreBatch *batch;
 
         save_credential(f, v, new);
@@ -293,7 +298,8 @@ static void stale_writer_and_stale_deleter_lose(void **state) {
 static void credential_list_is_of_this_vault_and_service(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice"), *bob = vault_of(f, 1001, "bob");
-        static const char *const rows[][2] = { { "notion", "work" }, { "notion", "default" }, { "notion2", "default" }, { "git", "x" } };
+        static const char *const rows[][2] = { { "notion", "work" }, { "notion", "default" },
+                { "notion2", "default" }, { "git", "x" } };
         Credential **list = NULL;
         size_t n = 7;
 
@@ -323,7 +329,8 @@ static void credential_list_is_of_this_vault_and_service(void **state) {
 static void flow_is_found_by_ticket_and_listed_by_uid(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice"), *bob = vault_of(f, 1001, "bob");
-        _cleanup_(flow_freep) Flow *one = sample_flow(v, 1), *two = sample_flow(bob, 2), *three = sample_flow(v, 3), *found = NULL;
+        _cleanup_(flow_freep) Flow *one = sample_flow(v, 1), *two = sample_flow(bob, 2),
+                                   *three = sample_flow(v, 3), *found = NULL;
         uint8_t unknown[32] = {};
         Flow **list = NULL;
         StoreBatch *b;
@@ -355,7 +362,8 @@ static void flow_is_found_by_ticket_and_listed_by_uid(void **state) {
 
 static void agent_session_moves_from_nonce_to_platform_id(void **state) {
         Fixture *f = *state;
-        _cleanup_(agent_session_freep) AgentSession *new = sample_agent_session(1000, "new-00"), *pending = NULL, *made = NULL;
+        _cleanup_(agent_session_freep) AgentSession *new = sample_agent_session(1000, "new-00"),
+                                                    *pending = NULL, *made = NULL;
         AgentSession *gone = NULL, **list = NULL;
         StoreBatch *b = batch_new();
         size_t n;
@@ -378,7 +386,10 @@ static void agent_session_moves_from_nonce_to_platform_id(void **state) {
 }
 
 static void authority_copy_owns_its_strings(void **state) {
-        _cleanup_(authority_done) Authority a = { .issuer = strdup("i"), .client_id = strdup("c"), .iss_supported = true }, b = {};
+        _cleanup_(authority_done) Authority a = { .issuer = strdup("i"),
+                .client_id = strdup("c"),
+                .iss_supported = true },
+                                            b = {};
 
         assert_int_equal(authority_copy(&a, &b), 0);
         assert_string_equal(b.issuer, "i");

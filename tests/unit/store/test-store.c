@@ -186,7 +186,9 @@ static void on_chain(int result, void *userdata) {
         assert_int_equal(result, 0);
         if (++chain->n < 10) {
                 StoreKey key = key_of(RECORD_AGENT, 1, "chain");
-                assert_int_equal(store_commit_async(chain->fixture->store, batch_put(&key, "x", 1), on_chain, chain), 0);
+                assert_int_equal(store_commit_async(chain->fixture->store, batch_put(&key, "x", 1), on_chain,
+                                                 chain),
+                                0);
         }
 }
 
@@ -194,7 +196,8 @@ static void callback_may_queue_more(void **state) {
         Chain chain = { *state, 0 };
         StoreKey key = key_of(RECORD_AGENT, 1, "chain");
 
-        assert_int_equal(store_commit_async(chain.fixture->store, batch_put(&key, "x", 1), on_chain, &chain), 0);
+        assert_int_equal(store_commit_async(chain.fixture->store, batch_put(&key, "x", 1), on_chain, &chain),
+                        0);
         run_until(chain.fixture, &chain.n, 10);
 }
 
@@ -204,7 +207,8 @@ static void on_late(int result, void *userdata) {
 
         assert_int_equal(result, 0);
         chain->n++;
-        assert_int_equal(store_commit_async(chain->fixture->store, batch_put(&key, "x", 1), on_late, chain), -ESHUTDOWN);
+        assert_int_equal(store_commit_async(chain->fixture->store, batch_put(&key, "x", 1), on_late, chain),
+                        -ESHUTDOWN);
 }
 
 static void free_commits_what_is_queued(void **state) {
@@ -235,8 +239,8 @@ static int on_visit(const StoreKey *key, const uint8_t *value, size_t size, void
         Walk *walk = userdata;
         size_t used = strlen(walk->text);
 
-        (void)snprintf(walk->text + used, sizeof(walk->text) - used, "%c/%x/%.*s=%.*s ", key->kind, key->uid, (int)key->id_size,
-                        (const char *)key->id, (int)size, (const char *)value);
+        (void)snprintf(walk->text + used, sizeof(walk->text) - used, "%c/%x/%.*s=%.*s ", key->kind, key->uid,
+                        (int)key->id_size, (const char *)key->id, (int)size, (const char *)value);
         return ++walk->n == walk->stop_at ? 42 : 0;
 }
 
@@ -247,9 +251,15 @@ static void foreach_visits_exactly_kind_and_uid_in_order(void **state) {
                 uid_t uid;
                 const char *id;
         } rows[] = {
-                { RECORD_AGENT, 0x100, "b" }, { RECORD_AGENT, 0x100, "a" }, { RECORD_AGENT, 0xff, "z" }, { RECORD_AGENT, 0x101, "a" },
-                { RECORD_AGENT, 0x1000000, "a" }, { RECORD_AGENT, UID_INVALID - 1, "a" }, { RECORD_CREDENTIAL, 0x100, "a" },
-                { RECORD_AGENT, 0x100, "" }, { RECORD_AGENT, 0, "a" },
+                { RECORD_AGENT, 0x100, "b" },
+                { RECORD_AGENT, 0x100, "a" },
+                { RECORD_AGENT, 0xff, "z" },
+                { RECORD_AGENT, 0x101, "a" },
+                { RECORD_AGENT, 0x1000000, "a" },
+                { RECORD_AGENT, UID_INVALID - 1, "a" },
+                { RECORD_CREDENTIAL, 0x100, "a" },
+                { RECORD_AGENT, 0x100, "" },
+                { RECORD_AGENT, 0, "a" },
         };
         Walk walk = {};
 
@@ -261,8 +271,8 @@ static void foreach_visits_exactly_kind_and_uid_in_order(void **state) {
         assert_string_equal(walk.text, "a/100/=v a/100/a=v a/100/b=v ");
         walk = (Walk){};
         assert_int_equal(store_foreach(f->store, RECORD_AGENT, UID_INVALID, on_visit, &walk), 0);
-        assert_string_equal(walk.text,
-                        "a/0/a=v a/ff/z=v a/100/=v a/100/a=v a/100/b=v a/101/a=v a/1000000/a=v a/fffffffe/a=v ");
+        assert_string_equal(walk.text, "a/0/a=v a/ff/z=v a/100/=v a/100/a=v a/100/b=v a/101/a=v "
+                                       "a/1000000/a=v a/fffffffe/a=v ");
         walk = (Walk){};
         assert_int_equal(store_foreach(f->store, RECORD_FLOW, UID_INVALID, on_visit, &walk), 0);
         assert_int_equal(store_foreach(f->store, RECORD_AGENT, 0x102, on_visit, &walk), 0);

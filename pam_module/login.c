@@ -46,7 +46,10 @@ static int message_add_label(Buffer *b, const char *name, const char *text) {
 static int message_open(Buffer *b, const Login *login) {
         int r;
 
-        r = buffer_printf(b, "{\"method\":\"io.vaultd.Login.Open\",\"parameters\":{\"uid\":%lu,\"leader\":%ld,\"user\":", (unsigned long)login->uid, (long)login->leader);
+        r = buffer_printf(b,
+                        "{\"method\":\"io.vaultd.Login.Open\",\"parameters\":{\"uid\":%lu,\"leader\":%ld,"
+                        "\"user\":",
+                        (unsigned long)login->uid, (long)login->leader);
         if (r < 0)
                 return r;
         r = json_write_string(b, login->user);
@@ -94,7 +97,8 @@ static int fail(LoginFailure *failure, int error, const char *text) {
 static int fail_errno(LoginFailure *failure, int error, const char *what) {
         char buffer[64];
 
-        (void)snprintf(failure->text, sizeof(failure->text), "%s: %s", what, strerror_r(-error, buffer, sizeof(buffer)));
+        (void)snprintf(failure->text, sizeof(failure->text), "%s: %s", what,
+                        strerror_r(-error, buffer, sizeof(buffer)));
         return error;
 }
 
@@ -134,7 +138,8 @@ static int read_reply(const char *reply, size_t n, char **ret_session, LoginFail
         if (r < 0)
                 return fail_errno(ret_failure, r, "cannot read the reply of vaultd");
         if (r > 0) {
-                (void)snprintf(ret_failure->text, sizeof(ret_failure->text), "the reply of vaultd is %s", json_fault_to_string(r));
+                (void)snprintf(ret_failure->text, sizeof(ret_failure->text), "the reply of vaultd is %s",
+                                json_fault_to_string(r));
                 return -EBADMSG;
         }
 
@@ -156,7 +161,8 @@ static int read_reply(const char *reply, size_t n, char **ret_session, LoginFail
         return 0;
 }
 
-int login_open(const char *socket, const Login *login, uint64_t deadline_usec, char **ret_session, LoginFailure *ret_failure) {
+int login_open(const char *socket, const Login *login, uint64_t deadline_usec, char **ret_session,
+                LoginFailure *ret_failure) {
         _cleanup_(wire_client_freep) WireClient *c = NULL;
         _cleanup_(buffer_done) Buffer b = {};
         const char *reply;

@@ -38,7 +38,9 @@ static void options_read(pam_handle_t *pamh, int argc, const char **argv, Option
         options_init(ret);
         for (int i = 0; i < argc; i++)
                 if (options_take(ret, argv[i]) < 0 && pamh)
-                        pam_syslog(pamh, LOG_ERR, "option %d is not known or its value is wrong, it is ignored", i + 1);
+                        pam_syslog(pamh, LOG_ERR,
+                                        "option %d is not known or its value is wrong, it is ignored",
+                                        i + 1);
 }
 
 static const char *get_text(pam_handle_t *pamh, int item) {
@@ -58,7 +60,8 @@ static int find_user(pam_handle_t *pamh, Login *ret_login, LoginFailure *ret_fai
 
         *ret_failure = (LoginFailure){};
         if (isempty(user) || isempty(service)) {
-                (void)snprintf(ret_failure->text, sizeof(ret_failure->text), "the program did not say who logs in");
+                (void)snprintf(ret_failure->text, sizeof(ret_failure->text),
+                                "the program did not say who logs in");
                 return -EINVAL;
         }
         entry = pam_modutil_getpwnam(pamh, user);
@@ -67,12 +70,12 @@ static int find_user(pam_handle_t *pamh, Login *ret_login, LoginFailure *ret_fai
                 return -ESRCH;
         }
         *ret_login = (Login){
-                .uid = entry->pw_uid,
-                .user = entry->pw_name,
-                .service = service,
-                .tty = get_text(pamh, PAM_TTY),
-                .rhost = get_text(pamh, PAM_RHOST),
-                .leader = getpid(),
+                        .uid = entry->pw_uid,
+                        .user = entry->pw_name,
+                        .service = service,
+                        .tty = get_text(pamh, PAM_TTY),
+                        .rhost = get_text(pamh, PAM_RHOST),
+                        .leader = getpid(),
         };
         return 0;
 }
@@ -106,10 +109,12 @@ static int without_vault(pam_handle_t *pamh, const Options *options, const Login
         _cleanup_(freep) char *user = printable(name ? name : "?", 64);
 
         if (options->is_required) {
-                pam_syslog(pamh, LOG_ERR, "login of %s is refused, it would be without a vault: %s", user ? user : "?", failure->text);
+                pam_syslog(pamh, LOG_ERR, "login of %s is refused, it would be without a vault: %s",
+                                user ? user : "?", failure->text);
                 return PAM_SESSION_ERR;
         }
-        pam_syslog(pamh, LOG_WARNING, "login of %s is without a vault: %s", user ? user : "?", failure->text);
+        pam_syslog(pamh, LOG_WARNING, "login of %s is without a vault: %s", user ? user : "?",
+                        failure->text);
         return PAM_IGNORE;
 }
 
@@ -126,7 +131,8 @@ _public_ int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const 
                 return PAM_SUCCESS; /* the module stands in the stack twice */
 
         if (find_user(pamh, &login, &failure) < 0 ||
-            login_open(options.socket, &login, started + options.timeout_usec, &session, &failure) < 0)
+                        login_open(options.socket, &login, started + options.timeout_usec, &session,
+                                        &failure) < 0)
                 return without_vault(pamh, &options, &failure);
 
         if (keep_session(pamh, session) != PAM_SUCCESS) {
@@ -135,7 +141,8 @@ _public_ int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const 
                 return without_vault(pamh, &options, &failure);
         }
         if (options.is_debug)
-                pam_syslog(pamh, LOG_DEBUG, "registered login session %s in %llu microseconds", session, (unsigned long long)(now_monotonic() - started));
+                pam_syslog(pamh, LOG_DEBUG, "registered login session %s in %llu microseconds", session,
+                                (unsigned long long)(now_monotonic() - started));
         (void)TAKE_PTR(session);
         return PAM_SUCCESS;
 }

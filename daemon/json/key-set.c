@@ -44,12 +44,13 @@ static void hash_word(JsonKeyHash *h, uint64_t word) {
 
 void json_key_hash_begin(const JsonKeySet *set, JsonKeyHash *ret) {
         *ret = (JsonKeyHash){
-                .v = {
-                        set->seed[0] ^ UINT64_C(0x736f6d6570736575),
-                        set->seed[1] ^ UINT64_C(0x646f72616e646f6d),
-                        set->seed[0] ^ UINT64_C(0x6c7967656e657261),
-                        set->seed[1] ^ UINT64_C(0x7465646279746573),
-                },
+                        .v =
+                                        {
+                                                        set->seed[0] ^ UINT64_C(0x736f6d6570736575),
+                                                        set->seed[1] ^ UINT64_C(0x646f72616e646f6d),
+                                                        set->seed[0] ^ UINT64_C(0x6c7967656e657261),
+                                                        set->seed[1] ^ UINT64_C(0x7465646279746573),
+                                        },
         };
 }
 
@@ -99,7 +100,8 @@ static bool key_equal(const JsonKeySet *set, size_t a, size_t b) {
                 char x[4], y[4];
                 size_t n_x, n_y;
 
-                if (json_text_next(set->text, set->n, &a, x, &n_x) != 0 || json_text_next(set->text, set->n, &b, y, &n_y) != 0)
+                if (json_text_next(set->text, set->n, &a, x, &n_x) != 0 ||
+                                json_text_next(set->text, set->n, &b, y, &n_y) != 0)
                         return false;
                 if (n_x != n_y || memcmp(x, y, n_x) != 0)
                         return false;
@@ -164,7 +166,8 @@ static bool key_set_has(const JsonKeySet *set, size_t first, uint64_t hash, size
         for (size_t i = hash & (set->n_slots - 1); set->slots[i] != 0; i = (i + 1) & (set->n_slots - 1)) {
                 size_t index = set->slots[i] - 1;
 
-                if (index >= first && set->keys[index].hash == hash && key_equal(set, set->keys[index].start, start))
+                if (index >= first && set->keys[index].hash == hash &&
+                                key_equal(set, set->keys[index].start, start))
                         return true;
         }
         return false;
@@ -181,7 +184,7 @@ int json_key_set_add(JsonKeySet *set, size_t first, JsonKeyHash *hash, size_t st
         r = key_set_grow(set);
         if (r < 0)
                 return r;
-        set->keys[set->n_keys++] = (JsonKey){ .hash = h, .start = (uint32_t)start };
+        set->keys[set->n_keys++] = (JsonKey){.hash = h, .start = (uint32_t)start};
         if (set->slots)
                 slot_take(set, set->n_keys - 1);
         return 0;

@@ -24,7 +24,8 @@ static bool is_byte(const char *text, size_t n, size_t offset, char c) {
 }
 
 /* Takes the digits before the point. *ret_place: the power of ten of the first, -1 when they are a single 0. */
-static int integer_next(const char *text, size_t n, size_t *offset, bool is_negative, JsonNumber *ret, int64_t *ret_place) {
+static int integer_next(const char *text, size_t n, size_t *offset, bool is_negative, JsonNumber *ret,
+                int64_t *ret_place) {
         size_t start = *offset;
 
         if (!is_digit(text, n, *offset))
@@ -38,7 +39,8 @@ static int integer_next(const char *text, size_t n, size_t *offset, bool is_nega
                         return JSON_FAULT_SYNTAX;
                 /* Towards the sign, since INT64_MIN has no positive counterpart. */
                 if (__builtin_mul_overflow(ret->value, (int64_t)10, &ret->value) ||
-                    __builtin_add_overflow(ret->value, (int64_t)(is_negative ? -digit : digit), &ret->value))
+                                __builtin_add_overflow(ret->value, (int64_t)(is_negative ? -digit : digit),
+                                                &ret->value))
                         ret->is_int64 = false;
         }
         if (is_negative && text[start] == '0')

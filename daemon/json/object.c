@@ -214,7 +214,7 @@ json_object *json_build(const char *first_name, ...) {
                         r = json_add(object, name, va_arg(args, json_object *));
                         break;
                 default:
-                        assert(!"json_build: no such type");
+                        assert(false); /* no such type */
                 }
                 has_failed = has_failed || r < 0;
         }
@@ -223,7 +223,8 @@ json_object *json_build(const char *first_name, ...) {
 }
 
 const char *json_text(json_object *object) {
-        return json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        return json_object_to_json_string_ext(
+                        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 /* Whether a member's value fits its field; with ret_struct it is stored there. */
@@ -254,7 +255,8 @@ static bool dispatch_field(json_object *value, const JsonField *field, void *ret
                 return true;
         case JSON_FIELD_ARRAY:
         case JSON_FIELD_OBJECT:
-                if (!json_object_is_type(value, field->type == JSON_FIELD_ARRAY ? json_type_array : json_type_object))
+                if (!json_object_is_type(value,
+                                    field->type == JSON_FIELD_ARRAY ? json_type_array : json_type_object))
                         return false;
                 if (output)
                         *(json_object **)output = value;
@@ -291,7 +293,8 @@ static const char *dispatch_table(json_object *parameters, const JsonField *tabl
         return NULL;
 }
 
-int json_dispatch(json_object *parameters, const JsonField *table, void *ret_struct, const char **ret_bad_field) {
+int json_dispatch(json_object *parameters, const JsonField *table, void *ret_struct,
+                const char **ret_bad_field) {
         const char *bad = NULL;
 
         if (parameters && !json_object_is_type(parameters, json_type_object))

@@ -57,4 +57,5 @@ typedef struct JsonField {
 } JsonField;
 
 /* 0; -EINVAL and *ret_bad_field (borrowed from table or object, valid as long as they are) naming the first bad, missing or unknown member. table ends with a NULL name. */
-int json_dispatch(json_object *parameters, const JsonField *table, void *ret_struct, const char **ret_bad_field);
+int json_dispatch(json_object *parameters, const JsonField *table, void *ret_struct,
+                const char **ret_bad_field);

@@ -10,8 +10,8 @@ typedef struct JsonLimits {
         size_t max_size;      /* bytes of the whole text */
         unsigned max_depth;   /* nested objects and arrays */
         unsigned max_members; /* members of one object; duplicates are found by decoded key */
-        bool int64_only;      /* integers must fit int64_t exactly; fractions and exponents stay allowed as doubles */
-        bool allow_nul;       /* \u0000 inside strings */
+        bool int64_only; /* integers must fit int64_t exactly; fractions and exponents stay allowed as doubles */
+        bool allow_nul; /* \u0000 inside strings */
 } JsonLimits;
 
 extern const JsonLimits json_limits_wire; /* 1 MiB, 32, 256, int64, no NUL */

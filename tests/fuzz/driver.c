@@ -50,7 +50,8 @@ static int run_folder(const char *path) {
                 _cleanup_(freep) char *file = NULL;
 
                 if (r >= 0 && entries[i]->d_name[0] != '.') {
-                        r = asprintf(&file, "%s/%s", path, entries[i]->d_name) < 0 ? -ENOMEM : run_file(file);
+                        r = asprintf(&file, "%s/%s", path, entries[i]->d_name) < 0 ? -ENOMEM
+                                                                                   : run_file(file);
                         count += MAX(r, 0);
                 }
                 free(entries[i]);

@@ -37,7 +37,8 @@ static void check_members(const char *text, size_t n, json_object *object) {
         r = json_read_int64(text, n, &read_int, "a", NULL);
         q = json_get_int64(object, "a", &got_int);
         /* json-c cannot tell the ends of the range from what lies beyond, and reads -0 as 0. */
-        check(r == q || (r == 0 && read_int == INT64_MIN) || (q == 0 && got_int == 0), "integer: same verdict");
+        check(r == q || (r == 0 && read_int == INT64_MIN) || (q == 0 && got_int == 0),
+                        "integer: same verdict");
         check(r < 0 || q < 0 || read_int == got_int, "integer: same value");
         r = json_read_bool(text, n, &read_bool, "a", NULL);
         q = json_get_bool(object, "a", &got_bool);
@@ -47,7 +48,8 @@ static void check_members(const char *text, size_t n, json_object *object) {
         r = json_read_string(text, n, &inner, "a", "b", NULL);
         q = json_get_object(object, "a", &sub);
         if (q == 0)
-                check(r == json_get_string(sub, "b", &got_text) && (r < 0 || streq(inner, got_text)), "inner string: same verdict and value");
+                check(r == json_get_string(sub, "b", &got_text) && (r < 0 || streq(inner, got_text)),
+                                "inner string: same verdict and value");
         else
                 check(r == q, "inner string: same absence");
 }
@@ -61,7 +63,8 @@ static void check_admitted(const char *text, size_t n, const JsonLimits *limits)
                 check_members(text, n, object);
 
         written = json_text(object);
-        check(json_parse(written, strlen(written), &json_limits_mcp, &again) == 0, "what is written is admitted");
+        check(json_parse(written, strlen(written), &json_limits_mcp, &again) == 0,
+                        "what is written is admitted");
         check(json_object_equal(object, again), "what is written parses to an equal tree");
 }
 
@@ -82,8 +85,10 @@ static void check_written(const char *text, size_t n) {
 
         if (!string || json_write_string(&b, string) < 0)
                 return;
-        check(json_scan((char *)b.bytes, b.size, &json_limits_mcp, NULL) == 0, "a written literal is admitted");
-        check(json_read_string((char *)b.bytes, b.size, &back, NULL) == 0 && streq(back, string), "a written literal reads back");
+        check(json_scan((char *)b.bytes, b.size, &json_limits_mcp, NULL) == 0,
+                        "a written literal is admitted");
+        check(json_read_string((char *)b.bytes, b.size, &back, NULL) == 0 && streq(back, string),
+                        "a written literal reads back");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

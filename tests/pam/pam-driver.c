@@ -48,7 +48,8 @@ static void log_line(int priority, const char *format, va_list args) {
         if (vasprintf(&text, format, args) < 0)
                 abort();
         (void)pthread_mutex_lock(&log_lock);
-        if (n_log_lines++ < 50 && (buffer_append_text(&log_lines, log_lines.size ? "," : "") < 0 || json_write_string(&log_lines, text) < 0))
+        if (n_log_lines++ < 50 && (buffer_append_text(&log_lines, log_lines.size ? "," : "") < 0 ||
+                                                  json_write_string(&log_lines, text) < 0))
                 abort();
         (void)pthread_mutex_unlock(&log_lock);
 }
@@ -88,7 +89,7 @@ static rlim_t set_nofile(rlim_t n) {
 }
 
 static void run_session(const Setup *setup, Result *result) {
-        const struct pam_conv conversation = { .conv = converse };
+        const struct pam_conv conversation = {.conv = converse};
         pam_handle_t *pamh = NULL;
         const char *session;
         uint64_t started;
@@ -159,10 +160,11 @@ static void on_alarm(int signal) {
 }
 
 static int start_alarms(void) {
-        const struct sigaction action = { .sa_handler = on_alarm }; /* no SA_RESTART */
-        const struct itimerval interval = { .it_interval.tv_usec = 3000, .it_value.tv_usec = 3000 };
+        const struct sigaction action = {.sa_handler = on_alarm}; /* no SA_RESTART */
+        const struct itimerval interval = {.it_interval.tv_usec = 3000, .it_value.tv_usec = 3000};
 
-        return sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &interval, NULL) < 0 ? -errno : 0;
+        return sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &interval, NULL) < 0 ? -errno
+                                                                                                    : 0;
 }
 
 static int take_option(const char *option, Setup *setup, int *threads) {
@@ -193,9 +195,12 @@ static int report(const Result *result, int leaked, bool is_changed) {
 
         if (buffer_append_text(&b, "{\"session\":") < 0 || json_write_string(&b, result->session) < 0)
                 return -ENOMEM;
-        r = buffer_printf(&b, ",\"start\":%d,\"open\":%d,\"close\":%d,\"open_usec\":%llu,\"close_usec\":%llu,\"successes\":%d,\"leaked\":%d,\"signals_changed\":%s,\"log\":[%s]}\n",
-                        result->start, result->open, result->close, (unsigned long long)result->open_usec, (unsigned long long)result->close_usec,
-                        result->n_success, leaked, is_changed ? "true" : "false", log_lines.bytes ? (char *)log_lines.bytes : "");
+        r = buffer_printf(&b,
+                        ",\"start\":%d,\"open\":%d,\"close\":%d,\"open_usec\":%llu,\"close_usec\":%llu,"
+                        "\"successes\":%d,\"leaked\":%d,\"signals_changed\":%s,\"log\":[%s]}\n",
+                        result->start, result->open, result->close, (unsigned long long)result->open_usec,
+                        (unsigned long long)result->close_usec, result->n_success, leaked,
+                        is_changed ? "true" : "false", log_lines.bytes ? (char *)log_lines.bytes : "");
         if (r >= 0)
                 (void)fputs((char *)b.bytes, stdout);
         buffer_done(&b);
@@ -204,7 +209,7 @@ static int report(const Result *result, int leaked, bool is_changed) {
 
 int main(int argc, char *argv[]) {
         struct sigaction before[32], after[32];
-        Setup setup = { .repeat = 1 };
+        Setup setup = {.repeat = 1};
         Result total = {};
         pthread_t ids[64];
         int threads = 1, n_before, r;

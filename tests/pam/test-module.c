@@ -23,8 +23,8 @@ static const char *module_path;
 typedef struct Image {
         const uint8_t *bytes;
         size_t size;
-        const ElfW(Ehdr) *header;
-        const ElfW(Shdr) *sections;
+        const ElfW(Ehdr) * header;
+        const ElfW(Shdr) * sections;
 } Image;
 
 static Image image_map(void) {
@@ -44,7 +44,7 @@ static Image image_map(void) {
         return image;
 }
 
-static const ElfW(Shdr) *image_section(const Image *image, uint32_t type) {
+static const ElfW(Shdr) * image_section(const Image *image, uint32_t type) {
         for (size_t i = 0; i < image->header->e_shnum; i++)
                 if (image->sections[i].sh_type == type)
                         return &image->sections[i];
@@ -52,7 +52,7 @@ static const ElfW(Shdr) *image_section(const Image *image, uint32_t type) {
         return NULL;
 }
 
-static const char *image_text(const Image *image, const ElfW(Shdr) *section, size_t offset) {
+static const char *image_text(const Image *image, const ElfW(Shdr) * section, size_t offset) {
         return (const char *)image->bytes + image->sections[section->sh_link].sh_offset + offset;
 }
 
@@ -73,7 +73,12 @@ static void test_loads_with_every_symbol_resolved(void **state) {
 
 static void test_exports_what_pam_calls_and_nothing_else(void **state) {
         static const char *const calls[] = {
-                "pam_sm_acct_mgmt", "pam_sm_authenticate", "pam_sm_chauthtok", "pam_sm_close_session", "pam_sm_open_session", "pam_sm_setcred",
+                        "pam_sm_acct_mgmt",
+                        "pam_sm_authenticate",
+                        "pam_sm_chauthtok",
+                        "pam_sm_close_session",
+                        "pam_sm_open_session",
+                        "pam_sm_setcred",
         };
         Image image = image_map();
         const ElfW(Shdr) *section = image_section(&image, SHT_DYNSYM);
@@ -97,13 +102,14 @@ static void test_needs_libc_and_libpam_only(void **state) {
         Image image = image_map();
         const ElfW(Shdr) *section = image_section(&image, SHT_DYNAMIC);
         const ElfW(Dyn) *entries = (const void *)(image.bytes + section->sh_offset);
-        static const char *const allowed[] = { "libpam.so.0", "libc.so.6" };
+        static const char *const allowed[] = {"libpam.so.0", "libc.so.6"};
 
         for (size_t i = 0; i < section->sh_size / sizeof(ElfW(Dyn)) && entries[i].d_tag != DT_NULL; i++) {
                 const char *name = image_text(&image, section, entries[i].d_un.d_val);
 
                 /* A build with sanitizers has their libraries in it as well. */
-                if (entries[i].d_tag != DT_NEEDED || startswith(name, "libasan.so") || startswith(name, "libubsan.so") || startswith(name, "libtsan.so"))
+                if (entries[i].d_tag != DT_NEEDED || startswith(name, "libasan.so") ||
+                                startswith(name, "libubsan.so") || startswith(name, "libtsan.so"))
                         continue;
                 if (!is_one_of(name, allowed, ELEMENTSOF(allowed)))
                         fail_msg("%s is needed", name);
@@ -113,9 +119,9 @@ static void test_needs_libc_and_libpam_only(void **state) {
 
 int main(int argc, char *argv[]) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_loads_with_every_symbol_resolved),
-                cmocka_unit_test(test_exports_what_pam_calls_and_nothing_else),
-                cmocka_unit_test(test_needs_libc_and_libpam_only),
+                        cmocka_unit_test(test_loads_with_every_symbol_resolved),
+                        cmocka_unit_test(test_exports_what_pam_calls_and_nothing_else),
+                        cmocka_unit_test(test_needs_libc_and_libpam_only),
         };
 
         if (argc != 2)

@@ -6,9 +6,10 @@
 
 #include "support.h"
 
-static const char *const example =
-        " { \"skip\" : [1, {\"parameters\":{\"session\":\"wrong\"}}, \"}\"], \"error\":null, \"more\":true,"
-        "\"parameters\" : {\"\\u0073ession\" : \"a\\\"\\u00e4\\ud83d\\ude00/\", \"n\":-42, \"f\":1.5, \"big\":9223372036854775808, \"off\":false} } ";
+static const char *const example = " { \"skip\" : [1, {\"parameters\":{\"session\":\"wrong\"}}, \"}\"], "
+                                   "\"error\":null, \"more\":true,"
+                                   "\"parameters\" : {\"\\u0073ession\" : \"a\\\"\\u00e4\\ud83d\\ude00/\", "
+                                   "\"n\":-42, \"f\":1.5, \"big\":9223372036854775808, \"off\":false} } ";
 
 static void test_string_is_found_and_decoded(void **state) {
         _cleanup_(freep) char *s = NULL;
@@ -36,8 +37,10 @@ static void test_absent_and_null_are_enoent(void **state) {
         assert_int_equal(json_read_string(example, strlen(example), &s, "error", NULL), -ENOENT);
         assert_int_equal(json_read_string(example, strlen(example), &s, "error", "deeper", NULL), -ENOENT);
         assert_int_equal(json_read_string(example, strlen(example), &s, "session", NULL), -ENOENT);
-        assert_int_equal(json_read_string(example, strlen(example), &s, "parameters", "sessio", NULL), -ENOENT);
-        assert_int_equal(json_read_string(example, strlen(example), &s, "parameters", "session2", NULL), -ENOENT);
+        assert_int_equal(json_read_string(example, strlen(example), &s, "parameters", "sessio", NULL),
+                        -ENOENT);
+        assert_int_equal(json_read_string(example, strlen(example), &s, "parameters", "session2", NULL),
+                        -ENOENT);
         assert_int_equal(json_read_string("{}", 2, &s, "a", NULL), -ENOENT);
         assert_string_equal(s, "untouched");
 }
@@ -100,13 +103,13 @@ static void test_unscanned_text_is_never_overread(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_string_is_found_and_decoded),
-                cmocka_unit_test(test_int64_and_bool_are_read),
-                cmocka_unit_test(test_absent_and_null_are_enoent),
-                cmocka_unit_test(test_other_type_is_einval),
-                cmocka_unit_test(test_string_with_nul_is_not_cut),
-                cmocka_unit_test(test_value_at_the_root_needs_no_path),
-                cmocka_unit_test(test_unscanned_text_is_never_overread),
+                        cmocka_unit_test(test_string_is_found_and_decoded),
+                        cmocka_unit_test(test_int64_and_bool_are_read),
+                        cmocka_unit_test(test_absent_and_null_are_enoent),
+                        cmocka_unit_test(test_other_type_is_einval),
+                        cmocka_unit_test(test_string_with_nul_is_not_cut),
+                        cmocka_unit_test(test_value_at_the_root_needs_no_path),
+                        cmocka_unit_test(test_unscanned_text_is_never_overread),
         };
 
         return cmocka_run_group_tests_name("json-reader", tests, NULL, NULL);

@@ -9,7 +9,7 @@
  * what to do next, in the words of the command line.
  *
  * Elements that tests and tools look for have ids: user, host, service, upstream, scopes, continue, account,
- * requester, claim-code, message, advice, provider-says. Who may call: routes.c. */
+ * requester, claim-code, message, advice. Who may call: routes.c. */
 
 #include <stdio.h>
 
@@ -51,7 +51,6 @@ static const char style[] =
         "text-align:center;font-size:clamp(1.15rem,6.4vw,2.75rem);font-weight:700;line-height:1.2;"
         "letter-spacing:.06em;user-select:all}"
         ".label{margin:0;color:var(--quiet)}"
-        "blockquote{margin:0 0 1rem;padding:.1rem 0 .1rem 1rem;border-left:.25rem solid var(--line)}"
         "@media(max-width:30rem){dl div{grid-template-columns:1fr}}";
 
 static void page_begin(HtmlWriter *w, const char *nonce, const char *title) {
@@ -159,9 +158,6 @@ static void put_advice(HtmlWriter *w, const char *advice) {
 void page_fault(HtmlWriter *w, const char *nonce, const PageFault *f) {
         page_begin(w, nonce, f->headline);
         html_put(w, "<h1>%s</h1>\n<p id=\"message\">%s</p>\n", f->headline, f->message);
-        if (f->provider_says)
-                html_put(w, "<p class=\"label\">The service's own words, which vaultd has not checked:</p>\n"
-                            "<blockquote id=\"provider-says\"><bdi>%s</bdi></blockquote>\n", f->provider_says);
         put_advice(w, f->advice ?: "Run: vaultctl connect SERVICE");
         page_end(w, "You can close this page.");
 }

@@ -18,6 +18,5 @@ typedef struct PageFault {
         const char *headline;      /* ours */
         const char *message;       /* what happened and to whom */
         const char *advice;        /* "Run: …" or a sentence; NULL: the usual command */
-        const char *provider_says; /* the provider's error and its description, NULL when there is none */
 } PageFault;
 void page_fault(HtmlWriter *w, const char *nonce, const PageFault *f);

@@ -7,8 +7,9 @@
  * provider's redirect is a GET, and vaultd makes its state single use. HEAD on that path asks nobody. The pages cannot be
  * framed or fetched as a part of another page: where a browser says what it fetches for, it has to be a document.
  *
- * Of the provider's own words error and error_description are shown, as text, and only once vaultd has recognised
- * the flow: a link made up by somebody else cannot put sentences on our page.
+ * Nothing of a query is ever put on a page here. The provider's error and its description go to vaultd, which quotes
+ * them in its message once it has recognised the state: a link made up by somebody else cannot put sentences
+ * on our page, not even as text.
  *
  * Knows no HTTP library; server.c translates. Who may call: server.c, from any thread. */
 
@@ -25,26 +26,25 @@ typedef struct FaultRow {
         const char *error;
         unsigned status;
         const char *headline; /* NULL: depends on the page */
-        bool is_about_flow; /* the flow was recognised, so the provider's words belong to it */
 } FaultRow;
 
 static const FaultRow fault_rows[] = {
-        { "io.vaultd.NotFound", 404, "This link is not known", false },
-        { "io.vaultd.NoSuchService", 404, "This service is not set up", false },
-        { "io.vaultd.FlowFailed", 410, NULL, true },
-        { "io.vaultd.NotAllowed", 403, "This is not allowed", true },
-        { "io.vaultd.VaultClosed", 403, "This vault is closed", true },
-        { "io.vaultd.AccountChanged", 409, "This is another account", true },
-        { "io.vaultd.UpstreamFailed", 502, "The service did not answer as it should", true },
-        { "io.vaultd.PlatformFailed", 502, "The platform did not answer as it should", true },
-        { "io.vaultd.NotConfigured", 503, "This is not set up yet", false },
-        { "io.vaultd.LimitExceeded", 503, "Too much at once", false },
-        { "io.vaultd.StoreFull", 503, "vaultd cannot store more", false },
-        { "io.vaultd.Internal", 503, "vaultd failed", false },
-        { "org.varlink.service.InvalidParameter", 400, "This address is not complete", false },
+        { "io.vaultd.NotFound", 404, "This link is not known" },
+        { "io.vaultd.NoSuchService", 404, "This service is not set up" },
+        { "io.vaultd.FlowFailed", 410, NULL },
+        { "io.vaultd.NotAllowed", 403, "This is not allowed" },
+        { "io.vaultd.VaultClosed", 403, "This vault is closed" },
+        { "io.vaultd.AccountChanged", 409, "This is another account" },
+        { "io.vaultd.UpstreamFailed", 502, "The service did not answer as it should" },
+        { "io.vaultd.PlatformFailed", 502, "The platform did not answer as it should" },
+        { "io.vaultd.NotConfigured", 503, "This is not set up yet" },
+        { "io.vaultd.LimitExceeded", 503, "Too much at once" },
+        { "io.vaultd.StoreFull", 503, "vaultd cannot store more" },
+        { "io.vaultd.Internal", 503, "vaultd failed" },
+        { "org.varlink.service.InvalidParameter", 400, "This address is not complete" },
 };
 
-static const FaultRow fault_unknown = { NULL, 503, "vaultd cannot do this now", false };
+static const FaultRow fault_unknown = { NULL, 503, "vaultd cannot do this now" };
 
 void reply_done(Reply *r) {
         if (r->location)
@@ -77,34 +77,17 @@ static int reply_fault(Reply *r, unsigned status, const char *headline, const ch
         return r->page.error;
 }
 
-/* "error: description", or NULL. Bounded and made inert by html_put(). */
-static char *provider_words(const Target *t) {
-        const char *error = t ? target_get(t, "error") : NULL;
-        const char *description = t ? target_get(t, "error_description") : NULL;
-        char *words;
-
-        if (isempty(error))
-                return NULL;
-        if (asprintf(&words, "%s%s%s", error, isempty(description) ? "" : ": ", description ?: "") < 0)
-                return NULL;
-        return words;
-}
-
-static int reply_refused(Reply *r, const ApiFault *fault, const Target *callback) {
-        _cleanup_(freep) char *words = NULL;
+static int reply_refused(Reply *r, const ApiFault *fault, bool is_callback) {
         const FaultRow *row = &fault_unknown;
         PageFault page;
 
         for (size_t i = 0; i < ELEMENTSOF(fault_rows); i++)
                 if (streq(fault->error, fault_rows[i].error))
                         row = &fault_rows[i];
-        if (row->is_about_flow)
-                words = provider_words(callback);
         page = (PageFault){
-                .headline = row->headline ?: callback ? "Not connected" : "This link no longer works",
+                .headline = row->headline ?: is_callback ? "Not connected" : "This link no longer works",
                 .message = fault->message ?: "The link is wrong, was used already, or is too old.",
                 .advice = fault->hint,
-                .provider_says = words,
         };
         r->status = row->status;
         page_fault(&r->page, r->nonce, &page);
@@ -133,7 +116,7 @@ static int answer_connect_page(const RouteContext *c, const Target *t, Reply *r)
         if (k < 0)
                 return reply_unreachable(r, k);
         if (k == API_REFUSED)
-                return reply_refused(r, &fault, NULL);
+                return reply_refused(r, &fault, false);
         r->status = 200;
         page_connect(&r->page, r->nonce, &page, now_realtime());
         return r->page.error;
@@ -147,7 +130,7 @@ static int answer_continue(const RouteContext *c, const Target *t, Reply *r) {
         if (k < 0)
                 return reply_unreachable(r, k);
         if (k == API_REFUSED)
-                return reply_refused(r, &fault, NULL);
+                return reply_refused(r, &fault, false);
         r->status = 303;
         return 0;
 }
@@ -175,7 +158,7 @@ static int answer_callback(const RouteContext *c, const Request *q, SiteDoor doo
         if (k < 0)
                 return reply_unreachable(r, k);
         if (k == API_REFUSED)
-                return reply_refused(r, &fault, t);
+                return reply_refused(r, &fault, true);
         r->status = 200;
         page_result(&r->page, r->nonce, &result, now_realtime());
         return r->page.error;

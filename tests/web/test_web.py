@@ -354,24 +354,25 @@ def test_long_text_is_bounded(web, vaultd):
 
 
 def test_error_description_is_text(web, vaultd):
-    vaultd.answers["Callback"] = Error("io.vaultd.FlowFailed", message="Notion refused the consent of alice.",
-                                       hint="Run: vaultctl connect notion")
+    """vaultd quotes the provider's words in its message, once it knows the flow; here they are text, stripped and bounded."""
+    vaultd.answers["Callback"] = lambda call: Error(
+        "io.vaultd.FlowFailed", message=f"Notion refused alice: {call['error']}, {call['errorDescription']}", hint="Run: vaultctl connect notion")
     description = HOSTILE + "\x1b]0;x\x07" + "z" * 5000
     answer = web.get(f"{CALLBACK}?" + urllib.parse.urlencode(
         {"state": "s", "error": "access_denied", "error_description": description}))
     assert answer.status == 410
     assert "<script" not in answer.body and "<img" not in answer.body
-    says = answer.page.ids["provider-says"]
-    assert says.startswith("access_denied: " + HOSTILE + "?]0;x?zzz")
-    assert len(says) < 700
-    assert answer.page.ids["message"] == "Notion refused the consent of alice."
+    message = answer.page.ids["message"]
+    assert message.startswith("Notion refused alice: access_denied, " + HOSTILE + "?]0;x?zzz")
+    assert len(message) < 700
     assert answer.page.ids["advice"] == "Run: vaultctl connect notion"
 
 
-def test_strangers_cannot_put_words_on_our_page(web, vaultd):
-    vaultd.answers["Callback"] = Error("io.vaultd.NotFound", message="This link is not known.")
-    answer = web.get(f"{CALLBACK}?state=made-up&error=x&error_description=Call+555-0100+for+help")
-    assert answer.status == 404
+@pytest.mark.parametrize("name", ["NotFound", "FlowFailed", "UpstreamFailed", "NotAllowed", "Internal"])
+def test_strangers_cannot_put_words_on_our_page(web, vaultd, name):
+    vaultd.answers["Callback"] = Error("io.vaultd." + name, message="This belongs to no connection.")
+    answer = web.get(f"{CALLBACK}?state=made-up&error=555-0100&error_description=Call+555-0100+for+help&error_uri=555-0100")
+    assert answer.status >= 400
     assert "555-0100" not in answer.body
     for target in ("/nowhere?x=Call+555-0100", "/555-0100", CONNECT + "x?y=%", "/connect/555-0100%"):
         assert "555-0100" not in web.get(target).body

@@ -165,6 +165,8 @@ def main(argv):
     arguments = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(143))
+    # Said aloud, since a background job of a script starts with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     story = Story(arguments.first_step)
     scene = Scene(arguments.stage, "demo-" + uuid.uuid4().hex[:6])
     finished = False

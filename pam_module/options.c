@@ -12,8 +12,8 @@
 
 void options_init(Options *ret) {
         *ret = (Options){
-                        .socket = VAULTD_SOCKET_CONTROL,
-                        .timeout_usec = 2 * USEC_PER_SEC,
+                .socket = VAULTD_SOCKET_CONTROL,
+                .timeout_usec = 2 * USEC_PER_SEC,
         };
 }
 

@@ -70,12 +70,12 @@ static int find_user(pam_handle_t *pamh, Login *ret_login, LoginFailure *ret_fai
                 return -ESRCH;
         }
         *ret_login = (Login){
-                        .uid = entry->pw_uid,
-                        .user = entry->pw_name,
-                        .service = service,
-                        .tty = get_text(pamh, PAM_TTY),
-                        .rhost = get_text(pamh, PAM_RHOST),
-                        .leader = getpid(),
+                .uid = entry->pw_uid,
+                .user = entry->pw_name,
+                .service = service,
+                .tty = get_text(pamh, PAM_TTY),
+                .rhost = get_text(pamh, PAM_RHOST),
+                .leader = getpid(),
         };
         return 0;
 }

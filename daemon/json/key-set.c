@@ -184,7 +184,7 @@ int json_key_set_add(JsonKeySet *set, size_t first, JsonKeyHash *hash, size_t st
         r = key_set_grow(set);
         if (r < 0)
                 return r;
-        set->keys[set->n_keys++] = (JsonKey){.hash = h, .start = (uint32_t)start};
+        set->keys[set->n_keys++] = (JsonKey){ .hash = h, .start = (uint32_t)start };
         if (set->slots)
                 slot_take(set, set->n_keys - 1);
         return 0;

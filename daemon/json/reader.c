@@ -145,7 +145,7 @@ static int enter_member(Cursor *c, const char *name) {
 
 /* The value that the path leads to. 0; -ENOENT when a part is absent or null; -EINVAL when a part is no object. */
 static int find(const char *text, size_t n, va_list path, Cursor *ret) {
-        Cursor c = {.text = text, .n = n};
+        Cursor c = { .text = text, .n = n };
         const char *name;
 
         skip_space(&c);

@@ -22,17 +22,17 @@
 #define INLINE_DEPTH 32
 
 const JsonLimits json_limits_wire = {
-                .max_size = 1024 * 1024,
-                .max_depth = 32,
-                .max_members = 256,
-                .int64_only = true,
+        .max_size = 1024 * 1024,
+        .max_depth = 32,
+        .max_members = 256,
+        .int64_only = true,
 };
 
 const JsonLimits json_limits_mcp = {
-                .max_size = 16 * 1024 * 1024,
-                .max_depth = 128,
-                .max_members = 65536,
-                .allow_nul = true,
+        .max_size = 16 * 1024 * 1024,
+        .max_depth = 128,
+        .max_members = 65536,
+        .allow_nul = true,
 };
 
 /* What may come next. */
@@ -166,7 +166,7 @@ static int scan_open(Scanner *s, bool is_object) {
                 memcpy(frames, s->inline_frames, sizeof(s->inline_frames));
                 s->frames = frames;
         }
-        s->frames[s->depth++] = (Frame){.is_object = is_object, .first_key = s->keys.n_keys};
+        s->frames[s->depth++] = (Frame){ .is_object = is_object, .first_key = s->keys.n_keys };
         s->expect = is_object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
         s->at++;
         return 0;

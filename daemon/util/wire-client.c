@@ -51,11 +51,11 @@ static uint64_t usec_left(uint64_t deadline_usec) {
 /* Waits until the events are there (or the peer is gone, which the next call notices). 0 or -ETIMEDOUT. */
 static int wait_for(int fd, short events, uint64_t deadline_usec) {
         for (;;) {
-                struct pollfd p = {.fd = fd, .events = events};
+                struct pollfd p = { .fd = fd, .events = events };
                 uint64_t left = usec_left(deadline_usec);
                 struct timespec t = {
-                                .tv_sec = (time_t)(left / USEC_PER_SEC),
-                                .tv_nsec = (long)(left % USEC_PER_SEC) * 1000,
+                        .tv_sec = (time_t)(left / USEC_PER_SEC),
+                        .tv_nsec = (long)(left % USEC_PER_SEC) * 1000,
                 };
                 int r;
 
@@ -112,7 +112,7 @@ static int client_connect(WireClient *c, const struct sockaddr_un *address, uint
 
 int wire_client_connect(const char *path, uint64_t deadline_usec, bool require_root, WireClient **ret) {
         _cleanup_(wire_client_freep) WireClient *c = NULL;
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
         int r;
 
         if (strlen(path) >= sizeof(address.sun_path))
@@ -145,11 +145,11 @@ static ssize_t send_some(WireClient *c, struct iovec *iov, size_t n_iov) {
                 struct cmsghdr header;
                 uint8_t bytes[CMSG_SPACE(sizeof(struct ucred))];
         } control = {};
-        struct msghdr message = {.msg_iov = iov, .msg_iovlen = n_iov};
+        struct msghdr message = { .msg_iov = iov, .msg_iovlen = n_iov };
         ssize_t n;
 
         if (c->send_effective) {
-                struct ucred self = {.pid = getpid(), .uid = geteuid(), .gid = getegid()};
+                struct ucred self = { .pid = getpid(), .uid = geteuid(), .gid = getegid() };
 
                 message.msg_control = &control;
                 message.msg_controllen = sizeof(control);
@@ -172,8 +172,8 @@ int wire_client_send(WireClient *c, const char *message, size_t n, uint64_t dead
 
         while (done <= n) {
                 struct iovec iov[] = {
-                                {.iov_base = (char *)message + done, .iov_len = n - done},
-                                {.iov_base = (char *)"", .iov_len = 1},
+                        { .iov_base = (char *)message + done, .iov_len = n - done },
+                        { .iov_base = (char *)"", .iov_len = 1 },
                 };
                 ssize_t k = send_some(c, iov, ELEMENTSOF(iov));
 

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/time.h>
-#include <syslog.h>
 
 #include <security/pam_appl.h>
 
@@ -40,6 +39,8 @@ static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static Buffer log_lines; /* JSON strings with commas between */
 static int n_log_lines;
 
+/* Not from <syslog.h>, which makes macros of them in fortified builds. */
+_public_ void syslog(int priority, const char *format, ...) _printf_(2, 3);
 _public_ void __syslog_chk(int priority, int flag, const char *format, ...) _printf_(3, 4);
 
 static void log_line(int priority, const char *format, va_list args) {
@@ -62,7 +63,7 @@ void __syslog_chk(int priority, int flag, const char *format, ...) {
         va_end(args);
 }
 
-_public_ void syslog(int priority, const char *format, ...) {
+void syslog(int priority, const char *format, ...) {
         va_list args;
 
         va_start(args, format);
@@ -89,7 +90,7 @@ static rlim_t set_nofile(rlim_t n) {
 }
 
 static void run_session(const Setup *setup, Result *result) {
-        const struct pam_conv conversation = {.conv = converse};
+        const struct pam_conv conversation = { .conv = converse };
         pam_handle_t *pamh = NULL;
         const char *session;
         uint64_t started;
@@ -160,8 +161,8 @@ static void on_alarm(int signal) {
 }
 
 static int start_alarms(void) {
-        const struct sigaction action = {.sa_handler = on_alarm}; /* no SA_RESTART */
-        const struct itimerval interval = {.it_interval.tv_usec = 3000, .it_value.tv_usec = 3000};
+        const struct sigaction action = { .sa_handler = on_alarm }; /* no SA_RESTART */
+        const struct itimerval interval = { .it_interval.tv_usec = 3000, .it_value.tv_usec = 3000 };
 
         return sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &interval, NULL) < 0 ? -errno
                                                                                                     : 0;
@@ -209,7 +210,7 @@ static int report(const Result *result, int leaked, bool is_changed) {
 
 int main(int argc, char *argv[]) {
         struct sigaction before[32], after[32];
-        Setup setup = {.repeat = 1};
+        Setup setup = { .repeat = 1 };
         Result total = {};
         pthread_t ids[64];
         int threads = 1, n_before, r;

@@ -73,12 +73,12 @@ static void test_loads_with_every_symbol_resolved(void **state) {
 
 static void test_exports_what_pam_calls_and_nothing_else(void **state) {
         static const char *const calls[] = {
-                        "pam_sm_acct_mgmt",
-                        "pam_sm_authenticate",
-                        "pam_sm_chauthtok",
-                        "pam_sm_close_session",
-                        "pam_sm_open_session",
-                        "pam_sm_setcred",
+                "pam_sm_acct_mgmt",
+                "pam_sm_authenticate",
+                "pam_sm_chauthtok",
+                "pam_sm_close_session",
+                "pam_sm_open_session",
+                "pam_sm_setcred",
         };
         Image image = image_map();
         const ElfW(Shdr) *section = image_section(&image, SHT_DYNSYM);
@@ -102,7 +102,7 @@ static void test_needs_libc_and_libpam_only(void **state) {
         Image image = image_map();
         const ElfW(Shdr) *section = image_section(&image, SHT_DYNAMIC);
         const ElfW(Dyn) *entries = (const void *)(image.bytes + section->sh_offset);
-        static const char *const allowed[] = {"libpam.so.0", "libc.so.6"};
+        static const char *const allowed[] = { "libpam.so.0", "libc.so.6" };
 
         for (size_t i = 0; i < section->sh_size / sizeof(ElfW(Dyn)) && entries[i].d_tag != DT_NULL; i++) {
                 const char *name = image_text(&image, section, entries[i].d_un.d_val);
@@ -119,9 +119,9 @@ static void test_needs_libc_and_libpam_only(void **state) {
 
 int main(int argc, char *argv[]) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(test_loads_with_every_symbol_resolved),
-                        cmocka_unit_test(test_exports_what_pam_calls_and_nothing_else),
-                        cmocka_unit_test(test_needs_libc_and_libpam_only),
+                cmocka_unit_test(test_loads_with_every_symbol_resolved),
+                cmocka_unit_test(test_exports_what_pam_calls_and_nothing_else),
+                cmocka_unit_test(test_needs_libc_and_libpam_only),
         };
 
         if (argc != 2)

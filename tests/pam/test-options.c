@@ -37,13 +37,13 @@ static void test_timeout_is_seconds_with_a_fraction(void **state) {
                 const char *text;
                 uint64_t usec;
         } cases[] = {
-                        {"timeout=1", 1000000},
-                        {"timeout=0.25", 250000},
-                        {"timeout=.5", 500000},
-                        {"timeout=3.", 3000000},
-                        {"timeout=0.0000019", 1},
-                        {"timeout=60", 60000000},
-                        {"timeout=007", 7000000},
+                { "timeout=1", 1000000 },
+                { "timeout=0.25", 250000 },
+                { "timeout=.5", 500000 },
+                { "timeout=3.", 3000000 },
+                { "timeout=0.0000019", 1 },
+                { "timeout=60", 60000000 },
+                { "timeout=007", 7000000 },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -57,43 +57,44 @@ static void test_timeout_is_seconds_with_a_fraction(void **state) {
 
 static void test_wrong_options_change_nothing(void **state) {
         static const char *const wrong[] = {
-                        "",
-                        "timeout=",
-                        "timeout=.",
-                        "timeout=0",
-                        "timeout=0.0000001",
-                        "timeout=-1",
-                        "timeout=1s",
-                        "timeout=1e3",
-                        "timeout=1,5",
-                        "timeout=60.1",
-                        "timeout=99999999999999999999999999999",
-                        "timeout=1.2.3",
-                        "timeout= 1",
-                        "socket=",
-                        "socket=relative",
-                        "Required",
-                        "required=yes",
-                        "debug ",
-                        "use_uid",
+                "",
+                "timeout=",
+                "timeout=.",
+                "timeout=0",
+                "timeout=0.0000001",
+                "timeout=-1",
+                "timeout=1s",
+                "timeout=1e3",
+                "timeout=1,5",
+                "timeout=60.1",
+                "timeout=99999999999999999999999999999",
+                "timeout=1.2.3",
+                "timeout= 1",
+                "socket=",
+                "socket=relative",
+                "Required",
+                "required=yes",
+                "debug ",
+                "use_uid",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
-                Options o, fresh;
+                Options o;
 
                 options_init(&o);
-                options_init(&fresh);
                 assert_int_equal(options_take(&o, wrong[i]), -EINVAL);
-                assert_memory_equal(&o, &fresh, sizeof(o));
+                assert_string_equal(o.socket, "/run/vaultd/io.vaultd.control");
+                assert_int_equal(o.timeout_usec, 2000000);
+                assert_false(o.is_required || o.is_quiet || o.is_debug);
         }
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(test_defaults_are_the_control_socket_and_two_seconds),
-                        cmocka_unit_test(test_known_options_are_taken),
-                        cmocka_unit_test(test_timeout_is_seconds_with_a_fraction),
-                        cmocka_unit_test(test_wrong_options_change_nothing),
+                cmocka_unit_test(test_defaults_are_the_control_socket_and_two_seconds),
+                cmocka_unit_test(test_known_options_are_taken),
+                cmocka_unit_test(test_timeout_is_seconds_with_a_fraction),
+                cmocka_unit_test(test_wrong_options_change_nothing),
         };
 
         return cmocka_run_group_tests_name("pam-options", tests, NULL, NULL);

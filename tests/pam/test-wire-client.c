@@ -37,7 +37,7 @@ static uint64_t in_msec(uint64_t n) {
 
 static int setup(void **state) {
         Stage *s = calloc(1, sizeof(Stage));
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
 
         assert_non_null(s);
         strcpy(s->folder, "/tmp/vaultd-wire-XXXXXX");
@@ -91,7 +91,7 @@ static void *write_message(void *userdata) {
 }
 
 static int receive_of_size(Stage *s, size_t n, size_t *ret_size) {
-        Writer writer = {.fd = s->server, .n = n};
+        Writer writer = { .fd = s->server, .n = n };
         const char *message;
         pthread_t thread;
         int r;
@@ -260,19 +260,19 @@ static void test_descriptor_is_not_inherited_and_does_not_block(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        WIRE_TEST(test_messages_are_told_apart_whatever_the_packets),
-                        WIRE_TEST(test_complete_message_is_had_also_after_the_deadline),
-                        WIRE_TEST(test_stream_without_an_end_is_left_at_the_deadline),
-                        WIRE_TEST(test_message_of_one_mebibyte_is_the_largest),
-                        WIRE_TEST(test_end_of_stream_is_epipe_also_inside_a_message),
-                        WIRE_TEST(test_send_ends_the_message),
-                        WIRE_TEST(test_send_refuses_what_would_be_two_messages_or_too_large),
-                        WIRE_TEST(test_send_to_nobody_is_epipe_without_a_signal),
-                        WIRE_TEST(test_send_to_one_who_does_not_read_ends_at_the_deadline),
-                        WIRE_TEST(test_full_backlog_ends_at_the_deadline),
-                        WIRE_TEST(test_connect_says_why_not),
-                        WIRE_TEST(test_root_is_required_when_asked_for),
-                        WIRE_TEST(test_descriptor_is_not_inherited_and_does_not_block),
+                WIRE_TEST(test_messages_are_told_apart_whatever_the_packets),
+                WIRE_TEST(test_complete_message_is_had_also_after_the_deadline),
+                WIRE_TEST(test_stream_without_an_end_is_left_at_the_deadline),
+                WIRE_TEST(test_message_of_one_mebibyte_is_the_largest),
+                WIRE_TEST(test_end_of_stream_is_epipe_also_inside_a_message),
+                WIRE_TEST(test_send_ends_the_message),
+                WIRE_TEST(test_send_refuses_what_would_be_two_messages_or_too_large),
+                WIRE_TEST(test_send_to_nobody_is_epipe_without_a_signal),
+                WIRE_TEST(test_send_to_one_who_does_not_read_ends_at_the_deadline),
+                WIRE_TEST(test_full_backlog_ends_at_the_deadline),
+                WIRE_TEST(test_connect_says_why_not),
+                WIRE_TEST(test_root_is_required_when_asked_for),
+                WIRE_TEST(test_descriptor_is_not_inherited_and_does_not_block),
         };
 
         return cmocka_run_group_tests_name("wire-client", tests, NULL, NULL);

@@ -19,19 +19,19 @@ static json_object *parse(const char *text, const JsonLimits *limits) {
 
 static void test_what_the_wire_admits_round_trips(void **state) {
         static const char *const texts[] = {
-                        "{}",
-                        "[]",
-                        "null",
-                        "true",
-                        "\"\"",
-                        "12",
-                        "-1.5",
-                        "{\"a\":[1,-9223372036854775808,9223372036854775807,true,null]}",
-                        "[-0.0,0.1,1e22,1E+2,9.99e307,1e-400,0.30000000000000004,123456789."
-                        "123456789123456789]",
-                        "[\"https://a/"
-                        "b\",\"\xc3\xa4\xf0\x9f\x98\x80\",\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\"]",
-                        "{\"\":{\"\":{}},\"a/b\":\"'\",\"\\u2028\":1}",
+                "{}",
+                "[]",
+                "null",
+                "true",
+                "\"\"",
+                "12",
+                "-1.5",
+                "{\"a\":[1,-9223372036854775808,9223372036854775807,true,null]}",
+                "[-0.0,0.1,1e22,1E+2,9.99e307,1e-400,0.30000000000000004,123456789."
+                "123456789123456789]",
+                "[\"https://a/"
+                "b\",\"\xc3\xa4\xf0\x9f\x98\x80\",\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\"]",
+                "{\"\":{\"\":{}},\"a/b\":\"'\",\"\\u2028\":1}",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
@@ -53,7 +53,7 @@ static void test_nul_in_an_mcp_value_round_trips(void **state) {
 }
 
 static void test_depth_of_the_limits_is_parsed(void **state) {
-        const JsonLimits *limits[] = {&json_limits_wire, &json_limits_mcp};
+        const JsonLimits *limits[] = { &json_limits_wire, &json_limits_mcp };
 
         for (size_t i = 0; i < ELEMENTSOF(limits); i++) {
                 char text[300];
@@ -165,20 +165,20 @@ typedef struct Call {
 } Call;
 
 static const JsonField call_table[] = {
-                {"service", JSON_FIELD_STRING, offsetof(Call, service), true, 8},
-                {"label", JSON_FIELD_STRING, offsetof(Call, label), false, 0},
-                {"count", JSON_FIELD_INT64, offsetof(Call, count), false, 0},
-                {"more", JSON_FIELD_BOOL, offsetof(Call, more), false, 0},
-                {"list", JSON_FIELD_ARRAY, offsetof(Call, list), false, 0},
-                {"map", JSON_FIELD_OBJECT, offsetof(Call, map), false, 0},
-                {},
+        { "service", JSON_FIELD_STRING, offsetof(Call, service), true, 8 },
+        { "label", JSON_FIELD_STRING, offsetof(Call, label), false, 0 },
+        { "count", JSON_FIELD_INT64, offsetof(Call, count), false, 0 },
+        { "more", JSON_FIELD_BOOL, offsetof(Call, more), false, 0 },
+        { "list", JSON_FIELD_ARRAY, offsetof(Call, list), false, 0 },
+        { "map", JSON_FIELD_OBJECT, offsetof(Call, map), false, 0 },
+        {},
 };
 
 static void test_dispatch_fills_the_struct(void **state) {
         _cleanup_(json_putp) json_object *o = parse("{\"service\":\"notion12\",\"label\":null,\"count\":7,"
                                                     "\"more\":true,\"list\":[1],\"map\":{\"a\":1}}",
                         &json_limits_wire);
-        Call call = {.label = "default"};
+        Call call = { .label = "default" };
 
         assert_int_equal(json_dispatch(o, call_table, &call, NULL), 0);
         assert_string_equal(call.service, "notion12");
@@ -193,24 +193,24 @@ static void test_dispatch_names_the_bad_field_and_writes_nothing(void **state) {
         static const struct {
                 const char *text, *bad;
         } cases[] = {
-                        {"{}", "service"},
-                        {"{\"service\":null}", "service"},
-                        {"{\"service\":\"notion123\"}", "service"},
-                        {"{\"service\":1}", "service"},
-                        {"{\"service\":\"a\",\"uid\":0}", "uid"},
-                        {"{\"service\":\"a\",\"uid\":null}", "uid"},
-                        {"{\"service\":\"a\",\"count\":\"7\"}", "count"},
-                        {"{\"service\":\"a\",\"count\":1.0}", "count"},
-                        {"{\"service\":\"a\",\"more\":1}", "more"},
-                        {"{\"service\":\"a\",\"list\":{}}", "list"},
-                        {"{\"service\":\"a\",\"map\":[]}", "map"},
-                        {"[]", "parameters"},
-                        {"\"service\"", "parameters"},
+                { "{}", "service" },
+                { "{\"service\":null}", "service" },
+                { "{\"service\":\"notion123\"}", "service" },
+                { "{\"service\":1}", "service" },
+                { "{\"service\":\"a\",\"uid\":0}", "uid" },
+                { "{\"service\":\"a\",\"uid\":null}", "uid" },
+                { "{\"service\":\"a\",\"count\":\"7\"}", "count" },
+                { "{\"service\":\"a\",\"count\":1.0}", "count" },
+                { "{\"service\":\"a\",\"more\":1}", "more" },
+                { "{\"service\":\"a\",\"list\":{}}", "list" },
+                { "{\"service\":\"a\",\"map\":[]}", "map" },
+                { "[]", "parameters" },
+                { "\"service\"", "parameters" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_(json_putp) json_object *o = parse(cases[i].text, &json_limits_wire);
-                const Call before = {.service = "before", .count = 9};
+                const Call before = { .service = "before", .count = 9 };
                 Call call = before;
                 const char *bad = NULL;
 
@@ -234,7 +234,8 @@ static void test_dispatch_bounds_strings_without_a_limit_of_their_own(void **sta
 
 static void test_dispatch_of_no_parameters_is_of_an_empty_object(void **state) {
         static const JsonField optional[] = {
-                        {"label", JSON_FIELD_STRING, offsetof(Call, label), false, 0}, {}};
+                { "label", JSON_FIELD_STRING, offsetof(Call, label), false, 0 }, {}
+        };
         const char *bad = NULL;
         Call call = {};
 
@@ -245,20 +246,20 @@ static void test_dispatch_of_no_parameters_is_of_an_empty_object(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(test_what_the_wire_admits_round_trips),
-                        cmocka_unit_test(test_nul_in_an_mcp_value_round_trips),
-                        cmocka_unit_test(test_depth_of_the_limits_is_parsed),
-                        cmocka_unit_test(test_fault_is_passed_on_and_nothing_made),
-                        cmocka_unit_test(test_getters_tell_absent_from_wrong),
-                        cmocka_unit_test(test_saturated_integers_are_not_believed),
-                        cmocka_unit_test(test_string_with_nul_is_not_cut),
-                        cmocka_unit_test(test_build_takes_and_leaves_out),
-                        cmocka_unit_test(test_build_fails_as_a_whole_and_leaks_nothing),
-                        cmocka_unit_test(test_adding_to_nothing_releases_the_value),
-                        cmocka_unit_test(test_dispatch_fills_the_struct),
-                        cmocka_unit_test(test_dispatch_names_the_bad_field_and_writes_nothing),
-                        cmocka_unit_test(test_dispatch_bounds_strings_without_a_limit_of_their_own),
-                        cmocka_unit_test(test_dispatch_of_no_parameters_is_of_an_empty_object),
+                cmocka_unit_test(test_what_the_wire_admits_round_trips),
+                cmocka_unit_test(test_nul_in_an_mcp_value_round_trips),
+                cmocka_unit_test(test_depth_of_the_limits_is_parsed),
+                cmocka_unit_test(test_fault_is_passed_on_and_nothing_made),
+                cmocka_unit_test(test_getters_tell_absent_from_wrong),
+                cmocka_unit_test(test_saturated_integers_are_not_believed),
+                cmocka_unit_test(test_string_with_nul_is_not_cut),
+                cmocka_unit_test(test_build_takes_and_leaves_out),
+                cmocka_unit_test(test_build_fails_as_a_whole_and_leaks_nothing),
+                cmocka_unit_test(test_adding_to_nothing_releases_the_value),
+                cmocka_unit_test(test_dispatch_fills_the_struct),
+                cmocka_unit_test(test_dispatch_names_the_bad_field_and_writes_nothing),
+                cmocka_unit_test(test_dispatch_bounds_strings_without_a_limit_of_their_own),
+                cmocka_unit_test(test_dispatch_of_no_parameters_is_of_an_empty_object),
         };
 
         return cmocka_run_group_tests_name("json-object", tests, NULL, NULL);

@@ -103,13 +103,13 @@ static void test_unscanned_text_is_never_overread(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(test_string_is_found_and_decoded),
-                        cmocka_unit_test(test_int64_and_bool_are_read),
-                        cmocka_unit_test(test_absent_and_null_are_enoent),
-                        cmocka_unit_test(test_other_type_is_einval),
-                        cmocka_unit_test(test_string_with_nul_is_not_cut),
-                        cmocka_unit_test(test_value_at_the_root_needs_no_path),
-                        cmocka_unit_test(test_unscanned_text_is_never_overread),
+                cmocka_unit_test(test_string_is_found_and_decoded),
+                cmocka_unit_test(test_int64_and_bool_are_read),
+                cmocka_unit_test(test_absent_and_null_are_enoent),
+                cmocka_unit_test(test_other_type_is_einval),
+                cmocka_unit_test(test_string_with_nul_is_not_cut),
+                cmocka_unit_test(test_value_at_the_root_needs_no_path),
+                cmocka_unit_test(test_unscanned_text_is_never_overread),
         };
 
         return cmocka_run_group_tests_name("json-reader", tests, NULL, NULL);

@@ -65,7 +65,7 @@ static char *nested(unsigned depth, const char *open, const char *close) {
 }
 
 static void test_depth_is_limited_exactly(void **state) {
-        const JsonLimits *limits[] = {&json_limits_wire, &json_limits_mcp};
+        const JsonLimits *limits[] = { &json_limits_wire, &json_limits_mcp };
 
         for (size_t i = 0; i < ELEMENTSOF(limits); i++)
                 for (unsigned more = 0; more <= 1; more++) {
@@ -90,7 +90,7 @@ static void test_depth_beyond_the_inline_frames_keeps_the_kinds(void **state) {
 }
 
 static void test_size_is_limited_exactly(void **state) {
-        const JsonLimits limits = {.max_size = 8, .max_depth = 1, .max_members = 1};
+        const JsonLimits limits = { .max_size = 8, .max_depth = 1, .max_members = 1 };
         size_t offset;
 
         assert_int_equal(scan("[\"1234\"]", &limits), 0);
@@ -152,9 +152,9 @@ static void test_names_of_ended_objects_are_forgotten(void **state) {
 }
 
 static void test_wire_integers_are_exactly_int64(void **state) {
-        static const char *const admitted[] = {"0", "-1", "9223372036854775807", "-9223372036854775808"};
-        static const char *const refused[] = {"9223372036854775808", "-9223372036854775809",
-                        "18446744073709551616", "99999999999999999999999", "-0"};
+        static const char *const admitted[] = { "0", "-1", "9223372036854775807", "-9223372036854775808" };
+        static const char *const refused[] = { "9223372036854775808", "-9223372036854775809",
+                "18446744073709551616", "99999999999999999999999", "-0" };
 
         for (size_t i = 0; i < ELEMENTSOF(admitted); i++)
                 assert_int_equal(scan(admitted[i], &json_limits_wire), 0);
@@ -166,26 +166,26 @@ static void test_wire_integers_are_exactly_int64(void **state) {
 
 static void test_wire_doubles_are_finite(void **state) {
         static const char *const admitted[] = {
-                        "0.5",
-                        "-0.0",
-                        "1e307",
-                        "9.99e307",
-                        "0.0001e311",
-                        "100e305",
-                        "1e-400",
-                        "0e999999999999999999999999",
-                        "0.000e400",
-                        "123456e-99999999999999999999",
+                "0.5",
+                "-0.0",
+                "1e307",
+                "9.99e307",
+                "0.0001e311",
+                "100e305",
+                "1e-400",
+                "0e999999999999999999999999",
+                "0.000e400",
+                "123456e-99999999999999999999",
         };
         static const char *const refused[] = {
-                        "1e308",
-                        "-1e308",
-                        "1.8e308",
-                        "1e309",
-                        "10e307",
-                        "0.001e311",
-                        "1e99999999999999999999999999",
-                        "1E+400",
+                "1e308",
+                "-1e308",
+                "1.8e308",
+                "1e309",
+                "10e307",
+                "0.001e311",
+                "1e99999999999999999999999999",
+                "1E+400",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(admitted); i++)
@@ -225,7 +225,7 @@ static double seconds_to_scan(const char *text, size_t n, const JsonLimits *limi
 
 /* Sixteen times the names must not cost 256 times the time. */
 static void test_cost_is_linear_in_the_names(void **state) {
-        const JsonLimits limits = {.max_size = 16 * 1024 * 1024, .max_depth = 128, .max_members = 200000};
+        const JsonLimits limits = { .max_size = 16 * 1024 * 1024, .max_depth = 128, .max_members = 200000 };
         _cleanup_(freep) char *few = object_of(10000, "k"), *many = object_of(160000, "k");
         double small = 1, large;
 
@@ -256,22 +256,22 @@ static void test_cost_is_linear_in_repeated_names(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(test_fault_and_offset_are_named),
-                        cmocka_unit_test(test_offset_is_untouched_when_admitted),
-                        cmocka_unit_test(test_every_fault_has_a_text),
-                        cmocka_unit_test(test_depth_is_limited_exactly),
-                        cmocka_unit_test(test_depth_beyond_the_inline_frames_keeps_the_kinds),
-                        cmocka_unit_test(test_size_is_limited_exactly),
-                        cmocka_unit_test(test_members_are_limited_exactly),
-                        cmocka_unit_test(test_members_are_counted_for_each_object),
-                        cmocka_unit_test(test_duplicate_is_found_at_any_distance),
-                        cmocka_unit_test(test_names_of_ended_objects_are_forgotten),
-                        cmocka_unit_test(test_wire_integers_are_exactly_int64),
-                        cmocka_unit_test(test_wire_doubles_are_finite),
-                        cmocka_unit_test(test_long_digits_count_towards_the_magnitude),
-                        cmocka_unit_test(test_nul_is_allowed_in_mcp_values_only),
-                        cmocka_unit_test(test_cost_is_linear_in_the_names),
-                        cmocka_unit_test(test_cost_is_linear_in_repeated_names),
+                cmocka_unit_test(test_fault_and_offset_are_named),
+                cmocka_unit_test(test_offset_is_untouched_when_admitted),
+                cmocka_unit_test(test_every_fault_has_a_text),
+                cmocka_unit_test(test_depth_is_limited_exactly),
+                cmocka_unit_test(test_depth_beyond_the_inline_frames_keeps_the_kinds),
+                cmocka_unit_test(test_size_is_limited_exactly),
+                cmocka_unit_test(test_members_are_limited_exactly),
+                cmocka_unit_test(test_members_are_counted_for_each_object),
+                cmocka_unit_test(test_duplicate_is_found_at_any_distance),
+                cmocka_unit_test(test_names_of_ended_objects_are_forgotten),
+                cmocka_unit_test(test_wire_integers_are_exactly_int64),
+                cmocka_unit_test(test_wire_doubles_are_finite),
+                cmocka_unit_test(test_long_digits_count_towards_the_magnitude),
+                cmocka_unit_test(test_nul_is_allowed_in_mcp_values_only),
+                cmocka_unit_test(test_cost_is_linear_in_the_names),
+                cmocka_unit_test(test_cost_is_linear_in_repeated_names),
         };
 
         return cmocka_run_group_tests_name("json-scan", tests, NULL, NULL);

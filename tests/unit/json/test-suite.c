@@ -75,9 +75,9 @@ int main(void) {
                 if ((!is_admitted && !startswith(name, "n_")) || n_tests == (int)ELEMENTSOF(tests))
                         continue;
                 tests[n_tests++] = (struct CMUnitTest){
-                                .name = name,
-                                .test_func = is_admitted ? test_admitted : test_refused,
-                                .initial_state = (void *)name,
+                        .name = name,
+                        .test_func = is_admitted ? test_admitted : test_refused,
+                        .initial_state = (void *)name,
                 };
         }
         if (n_tests < 250) {

@@ -28,10 +28,11 @@ static void test_every_character_reads_back(void **state) {
         for (unsigned c = 1; c < 256; c++) {
                 _cleanup_(buffer_done) Buffer b = {};
                 _cleanup_(freep) char *back = NULL;
-                char text[4] = {(char)c};
+                char text[4] = { (char)c };
 
                 if (c >= 0x80)
-                        (void)memcpy(text, (char[]){(char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f)), 0}, 3);
+                        (void)memcpy(text, (char[]){ (char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f)), 0 },
+                                        3);
                 assert_int_equal(json_write_string(&b, text), 0);
                 assert_int_equal(json_scan((char *)b.bytes, b.size, &json_limits_wire, NULL), 0);
                 assert_int_equal(json_read_string((char *)b.bytes, b.size, &back, NULL), 0);
@@ -40,8 +41,8 @@ static void test_every_character_reads_back(void **state) {
 }
 
 static void test_bad_utf8_leaves_the_buffer_alone(void **state) {
-        static const char *const bad[] = {
-                        "\x80", "a\xff", "\xed\xa0\x80", "\xc0\x80", "\xe2\x82", "x\xf4\x90\x80\x80"};
+        static const char *const bad[] = { "\x80", "a\xff", "\xed\xa0\x80", "\xc0\x80", "\xe2\x82",
+                "x\xf4\x90\x80\x80" };
         _cleanup_(buffer_done) Buffer b = {};
 
         assert_int_equal(buffer_append_text(&b, "before"), 0);
@@ -52,7 +53,7 @@ static void test_bad_utf8_leaves_the_buffer_alone(void **state) {
 }
 
 static void test_limit_leaves_the_buffer_alone(void **state) {
-        _cleanup_(buffer_done) Buffer b = {.limit = 9};
+        _cleanup_(buffer_done) Buffer b = { .limit = 9 };
 
         assert_int_equal(json_write_string(&b, "1234\n67"), -ENOBUFS);
         assert_int_equal(b.size, 0);
@@ -62,10 +63,10 @@ static void test_limit_leaves_the_buffer_alone(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                        cmocka_unit_test(test_only_what_must_be_is_escaped),
-                        cmocka_unit_test(test_every_character_reads_back),
-                        cmocka_unit_test(test_bad_utf8_leaves_the_buffer_alone),
-                        cmocka_unit_test(test_limit_leaves_the_buffer_alone),
+                cmocka_unit_test(test_only_what_must_be_is_escaped),
+                cmocka_unit_test(test_every_character_reads_back),
+                cmocka_unit_test(test_bad_utf8_leaves_the_buffer_alone),
+                cmocka_unit_test(test_limit_leaves_the_buffer_alone),
         };
 
         return cmocka_run_group_tests_name("json-write", tests, NULL, NULL);

@@ -89,7 +89,8 @@ def test_session_without_connection_says_exactly_what_to_do(world):
     assert done.returncode == 3
     assert done.stderr.splitlines() == ["Notion credentials not configured", "Run: vaultctl connect notion"]
     answer = world.json("bob", "session", "start", "--yes", code=3)
-    assert answer == {"error": "io.vaultd.NotConnected", "message": "Notion credentials not configured", "hint": "Run: vaultctl connect notion"}
+    expected = {"error": "io.vaultd.NotConnected", "message": "Notion credentials not configured", "hint": "Run: vaultctl connect notion"}
+    assert {name: answer[name] for name in expected} == expected
 
 
 # The callback

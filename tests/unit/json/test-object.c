@@ -211,9 +211,10 @@ static void test_dispatch_names_the_bad_field_and_writes_nothing(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_(json_putp) json_object *o = parse(cases[i].text, &json_limits_wire);
                 const Call before = { .service = "before", .count = 9 };
-                Call call = before;
+                Call call;
                 const char *bad = NULL;
 
+                memcpy(&call, &before, sizeof(call)); /* with its padding */
                 assert_int_equal(json_dispatch(o, call_table, &call, &bad), -EINVAL);
                 assert_string_equal(bad, cases[i].bad);
                 assert_memory_equal(&call, &before, sizeof(call));

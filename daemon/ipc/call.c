@@ -108,6 +108,7 @@ int call_reply(Call *call, json_object *parameters) {
 
 int call_notify(Call *call, json_object *parameters) {
         assert(call->message.is_more && !call->is_answered);
+        crash_point("reply-of-a-stream");
         return call_send(call, json_build("parameters", 'o', parameters, "continues", 'b', true, NULL));
 }
 

@@ -3,9 +3,7 @@
 /* The parts of the daemon, put together in order: configuration, key, store, the outside world, the engines. Whatever
  * fails here ends the start with one clear line: vaultd does not run half. */
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "api/logins.h"
 #include "manager.h"
@@ -62,28 +60,7 @@ static int load_keyring(Manager *m, const DaemonOptions *o) {
         return r;
 }
 
-/* The workspace key is text in a file that only its owner may read (S8). */
-static int load_workspace_key(const char *path, bool is_credential, Secret **ret) {
-        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-        char text[1024];
-        struct stat st;
-        ssize_t n;
-        int r;
-
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode) || (!is_credential && (st.st_mode & 0077)))
-                return -EPERM;
-        n = read(fd, text, sizeof(text) - 1);
-        if (n < 0)
-                return -errno;
-        text[n] = 0;
-        text[strcspn(text, "\r\n")] = 0;
-        r = text[0] ? secret_new_text(text, ret) : -ENODATA;
-        erase(text, sizeof(text));
-        return r;
-}
-
+/* The workspace key is held here alone (S8). */
 static int start_platform(Manager *m, const DaemonOptions *o) {
         _cleanup_(secret_freep) Secret *key = NULL;
         _cleanup_(freep) char *path = NULL;
@@ -92,7 +69,7 @@ static int start_platform(Manager *m, const DaemonOptions *o) {
         r = credential_path(o->workspace_key_file, "vaultd.workspace-key", &path);
         if (r < 0 || !path)
                 return r;
-        r = load_workspace_key(path, !o->workspace_key_file, &key);
+        r = secret_read_file(path, !o->workspace_key_file, &key);
         if (r < 0) {
                 log_error("the workspace key %s cannot be used: %s", path, r == -EPERM ? "others may read it" : strerror(-r));
                 return r;

@@ -72,6 +72,7 @@ static int method_open(Call *call, json_object *parameters, void *userdata) {
 
 static int method_close(Call *call, json_object *parameters, void *userdata) {
         static const JsonField fields[] = { { "session", JSON_FIELD_STRING, 0, true, 64 }, {} };
+        _cleanup_(freep) char *user = NULL;
         const char *id = NULL, *bad;
         Manager *m = userdata;
         uid_t uid;
@@ -81,9 +82,9 @@ static int method_close(Call *call, json_object *parameters, void *userdata) {
                 return refuse(call);
         if (json_dispatch(parameters, fields, &id, &bad) < 0)
                 return call_invalid_parameter(call, bad);
-        r = logins_close(m->logins, id, &uid);
+        r = logins_close(m->logins, id, &uid, &user);
         if (r == 0)
-                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = uid, .verdict = "done", .session = id });
+                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = uid, .user = user, .verdict = "done", .session = id });
         /* Closing what is gone already is no fault: its leader may have ended first. */
         return call_reply(call, NULL);
 }

@@ -236,10 +236,11 @@ int logins_open(Logins *l, const Login *login, const Login **ret) {
         return 0;
 }
 
-int logins_close(Logins *l, const char *id, uid_t *ret_uid) {
+int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user) {
         for (Entry **link = &l->entries; *link; link = &(*link)->next)
                 if (streq((*link)->login.id, id)) {
                         *ret_uid = (*link)->login.uid;
+                        *ret_user = TAKE_PTR((*link)->login.user);
                         entry_forget(l, link);
                         return 0;
                 }

@@ -26,8 +26,8 @@ DEFINE_CLEANUP(Logins *, logins_free)
 
 /* Registers a login; fills in id, leader_start, audit_session and opened_usec. Texts are copied. */
 int logins_open(Logins *l, const Login *login, const Login **ret);
-/* -ENOENT. */
-int logins_close(Logins *l, const char *id, uid_t *ret_uid);
+/* *ret_user is malloc()ed. -ENOENT. */
+int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user);
 /* The login of that uid with that audit session, whose leader still lives; NULL. */
 const Login *logins_find(Logins *l, uid_t uid, uint32_t audit_session);
 /* The uid's logins whose leaders live, one after the other: start with NULL. */

@@ -3,9 +3,7 @@
 /* Who we are at an authorization server: the client that root registered, else one registered dynamically (RFC 7591)
  * once per issuer and redirect address and kept. Credentials of one issuer are never shown to another. */
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"
@@ -17,34 +15,12 @@ static int client_choose_method(Discovery *d, bool has_secret, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-/* The secret of a pre-registered client: a file that only root may change and only we may read. */
-static int client_read_secret(const char *path, Secret **ret) {
-        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        char text[4096];
-        struct stat st;
-        ssize_t n;
-        int r;
-
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return -errno;
-        if (!S_ISREG(st.st_mode) || (st.st_mode & 0077))
-                return -EPERM;
-        n = read(fd, text, sizeof(text) - 1);
-        if (n < 0)
-                return -errno;
-        text[n] = 0;
-        text[strcspn(text, "\r\n")] = 0;
-        r = secret_new_text(text, ret);
-        erase(text, sizeof(text));
-        return r;
-}
-
 static int client_preregistered(const ServiceProfile *p, Discovery *d, Secret **ret_secret, Failure *failure) {
         _cleanup_(secret_freep) Secret *secret = NULL;
         int r;
 
         if (p->client_secret_file) {
-                r = client_read_secret(p->client_secret_file, &secret);
+                r = secret_read_file(p->client_secret_file, false, &secret);
                 if (r < 0)
                         return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL, "%s: the client secret file %s cannot be used: %s",
                                         p->title, p->client_secret_file, strerror(-r));

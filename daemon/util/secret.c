@@ -8,7 +8,8 @@
  *
  * Who may call: everybody above json. Nothing here prints. */
 
-#include <assert.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include <gcrypt.h>
 
@@ -74,6 +75,27 @@ int secret_new_random(size_t n, Secret **ret) {
         gcry_randomize(s->bytes, n, GCRY_STRONG_RANDOM);
         *ret = s;
         return 0;
+}
+
+int secret_read_file(const char *path, bool is_credential, Secret **ret) {
+        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        char text[4096];
+        struct stat st;
+        ssize_t n;
+        int r;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || (!is_credential && (st.st_mode & 0077)))
+                return -EPERM;
+        n = read(fd, text, sizeof(text) - 1);
+        if (n < 0)
+                return -errno;
+        text[n] = 0;
+        text[strcspn(text, "\r\n")] = 0;
+        r = text[0] ? secret_new_text(text, ret) : -ENODATA;
+        erase(text, sizeof(text));
+        return r;
 }
 
 Secret *secret_free(Secret *s) {

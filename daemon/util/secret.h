@@ -17,6 +17,9 @@ int secret_new(const void *bytes, size_t n, Secret **ret);
 int secret_new_text(const char *text, Secret **ret);
 /* n random bytes of key quality. */
 int secret_new_random(size_t n, Secret **ret);
+/* The first line of a regular file of less than 4 KiB. -EPERM when group or others have any right to it (not asked with is_credential: the service
+ * manager guards its credentials by their folder), -ENODATA when the line is empty, else what open(2) and read(2) say. */
+int secret_read_file(const char *path, bool is_credential, Secret **ret);
 Secret *secret_free(Secret *s);
 DEFINE_CLEANUP(Secret *, secret_free)
 

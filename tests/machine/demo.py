@@ -175,8 +175,8 @@ def main(argv):
         finished = True
     except (WrongVault, MachineError) as error:
         print(f"\nFAILED: {error}", file=sys.stderr)
-        if isinstance(error, MachineError) and scene.leader:
-            print(scene.journal("--unit", "vaultd", "--unit", "vaultd-web", "--lines", "30"), file=sys.stderr)
+        if scene.leader:
+            print(scene.journal("--unit", "vaultd", "--unit", "vaultd-web", "--unit", "ssh", "--lines", "40"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted, cleaning up", file=sys.stderr)

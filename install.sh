@@ -58,8 +58,9 @@ install_packages() {
 build_into() {
         local build=${VAULTD_RELEASE_BUILD:-$tree/build/release} setup=()
         [[ -e $build/build.ninja ]] && setup=(--reconfigure)
-        meson setup "${setup[@]}" "$build" "$tree" --prefix=/usr --buildtype=release -Dtests=disabled \
-                -Dtest_hooks=false >"$scratch/meson.log" 2>&1 || { cat "$scratch/meson.log" >&2; fail "meson setup failed"; }
+        # Where libpam looks for modules; meson would find it by itself only where dpkg-dev is installed.
+        meson setup "${setup[@]}" "$build" "$tree" --prefix=/usr --libdir="lib/$(gcc -print-multiarch)" \
+                --buildtype=release -Dtests=disabled -Dtest_hooks=false >"$scratch/meson.log" 2>&1 || { cat "$scratch/meson.log" >&2; fail "meson setup failed"; }
         ninja -C "$build" >"$scratch/ninja.log" 2>&1 || { tail -n 60 "$scratch/ninja.log" >&2; fail "the build failed"; }
         DESTDIR=$1 meson install -C "$build" --no-rebuild --quiet
 }
@@ -115,7 +116,10 @@ confirm() {
 }
 
 enable_pam() {
+        local modules
         [[ $with_pam == yes ]] || { say "PAM is left alone (--no-pam)."; return 0; }
+        modules=$(dirname "$(dpkg-query -L libpam-modules 2>/dev/null | grep '/pam_unix\.so$' || echo .)")
+        [[ -e $modules/pam_vaultd.so ]] || fail "pam_vaultd.so is not beside pam_unix.so in $modules; PAM was not changed"
         command -v pam-auth-update >/dev/null || { say "No pam-auth-update here; see pam_vaultd(8) for the line."; return 0; }
         if confirm "Register logins with vaultd (adds 'session optional pam_vaultd.so' to common-session)?"; then
                 DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable vaultd

@@ -60,7 +60,8 @@ build_into() {
         [[ -e $build/build.ninja ]] && setup=(--reconfigure)
         # Where libpam looks for modules; meson would find it by itself only where dpkg-dev is installed.
         meson setup "${setup[@]}" "$build" "$tree" --prefix=/usr --libdir="lib/$(gcc -print-multiarch)" \
-                --buildtype=release -Dtests=disabled -Dtest_hooks=false >"$scratch/meson.log" 2>&1 || { cat "$scratch/meson.log" >&2; fail "meson setup failed"; }
+                --buildtype=release -Dtests=disabled -Dtest_hooks=false >"$scratch/meson.log" 2>&1 ||
+                { cat "$scratch/meson.log" >&2; fail "meson setup failed"; }
         ninja -C "$build" >"$scratch/ninja.log" 2>&1 || { tail -n 60 "$scratch/ninja.log" >&2; fail "the build failed"; }
         DESTDIR=$1 meson install -C "$build" --no-rebuild --quiet
 }

@@ -145,8 +145,8 @@ def test_state_works_once(world):
 
 
 def test_callback_of_another_issuer_ends_the_flow_and_shows_nothing_of_it(world):
-    grants = world.grants("alice@notion.test")
     terminal, url = begin(world)
+    grants = world.grants("alice@notion.test")
     status, text = call_back(world, "alice", url, iss="https://evil.test", error="boo", error_description="call 555-EVIL")
     assert status >= 400 and "EVIL" not in text and "evil" not in text
     code, last = ended(terminal)

@@ -104,10 +104,11 @@ class Conversation:
 
 
 class World(contextlib.ExitStack):
-    def __init__(self, services="", settings="", platform=True, platform_options=(), custody="auto"):
+    def __init__(self, services="", settings="", platform=True, platform_options=(), custody="auto", provider_options=()):
         super().__init__()
         self._services, self._settings, self._custody = services, settings, custody
         self._with_platform, self._platform_options = platform, platform_options
+        self._provider_options = provider_options
         self.vaultd_process = self.web_process = None
 
     # Life
@@ -133,7 +134,7 @@ class World(contextlib.ExitStack):
         for program in ("daemon/vaultd", "daemon/web/vaultd-web", "client/vaultctl"):
             shutil.copy(BUILD / program, self.root / "bin")
         shutil.copy(FIXTURES / "browser/browser", self.root / "bin/browser")
-        self.stack = self.enter_context(Stack(self.root / "fixtures", accounts=",".join(ACCOUNTS.values())))
+        self.stack = self.enter_context(Stack(self.root / "fixtures", accounts=",".join(ACCOUNTS.values()), provider_options=self._provider_options))
         self.kek = self._secret("kek", secrets.token_bytes(32), "vaultd")
         self.workspace_key = "sk-ant-api03-" + secrets.token_urlsafe(40)
         self.workspace_key_file = self._secret("workspace-key", self.workspace_key.encode(), "vaultd") if self._with_platform else None

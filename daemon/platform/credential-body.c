@@ -6,9 +6,9 @@
  * Buffer, which is erased when it is released.
  *
  * What custody means on the wire (V4): `mirror` sends the access token and never a refresh block, so the platform cannot
- * refresh and the host stays the one owner of the refresh token; `platform` sends both. The immutable
- * members are the server's address and all of the refresh block but its token, scope and client secret; an expiry can be
- * changed but not taken away. */
+ * refresh and the host stays the one owner of the refresh token; `platform` sends both, once, and never updates, since from then on
+ * the platform's tokens are the newer ones. The immutable members are the server's address and all of the refresh block but
+ * its token, scope and client secret; an expiry can be changed but not taken away. */
 
 #include "json/write.h"
 #include "platform/platform-internal.h"
@@ -56,23 +56,23 @@ static int member_client(Buffer *b, const Credential *c) {
         return r < 0 ? r : buffer_append_text(b, "}");
 }
 
-static int member_refresh(Buffer *b, const Credential *c, bool is_create) {
+static int member_refresh(Buffer *b, const Credential *c) {
         int r;
 
         if (!credential_has_refresh(c))
                 return 0;
         r = member_open(b, "refresh");
-        if (r >= 0 && is_create)
+        if (r >= 0)
                 r = member(b, "client_id", c->authority.client_id);
         if (r >= 0)
                 r = member(b, "refresh_token", secret_text(c->refresh_token));
-        if (r >= 0 && is_create)
+        if (r >= 0)
                 r = member(b, "token_endpoint", c->authority.token_endpoint);
-        if (r >= 0 && (is_create || !streq(c->authority.client_auth_method, "none")))
+        if (r >= 0)
                 r = member_client(b, c);
         if (r >= 0)
                 r = member(b, "scope", isempty(c->scope) ? NULL : c->scope);
-        if (r >= 0 && is_create)
+        if (r >= 0)
                 r = member(b, "resource", isempty(c->resource) ? NULL : c->resource);
         return r < 0 ? r : buffer_append_text(b, "}");
 }
@@ -89,8 +89,8 @@ static int member_auth(Buffer *b, const Credential *c, bool is_create) {
                 r = member(b, "access_token", secret_text(c->access_token));
         if (r >= 0)
                 r = member_expiry(b, c);
-        if (r >= 0)
-                r = member_refresh(b, c, is_create);
+        if (r >= 0 && is_create)
+                r = member_refresh(b, c);
         return r < 0 ? r : buffer_append_text(b, "}");
 }
 
@@ -144,11 +144,14 @@ CredentialMatch credential_compare(const Credential *c, json_object *there) {
         has_refresh = json_get_object(auth, "refresh", &refresh) >= 0;
         if (!is_ours || !is_address)
                 return CREDENTIAL_REPLACE;
-        /* The platform owns the grant and has refreshed it since: our access token is the older one. */
         if (c->custody == CUSTODY_PLATFORM && !c->refresh_token)
                 return CREDENTIAL_KEEP;
         if (has_refresh != credential_has_refresh(c) || (has_refresh && !refresh_fits(c, refresh)))
                 return CREDENTIAL_REPLACE;
+        /* The platform has had this grant and may have refreshed it since: our tokens are the older ones, and a refresh token that was
+         * used is not to be used again. */
+        if (c->custody == CUSTODY_PLATFORM)
+                return CREDENTIAL_KEEP;
         if (c->expires_usec == 0 && json_string(auth, "expires_at"))
                 return CREDENTIAL_REPLACE;
         return CREDENTIAL_UPDATE;

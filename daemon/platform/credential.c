@@ -4,7 +4,7 @@
  *
  * The vault is ours alone and holds one active credential per server address, which makes this easier than other creates: a second
  * create is answered 409 instead of making a double. A 409 means that something is there that our record does not know: ours from before a crash
- * (its metadata has our credential's id: it is taken over and brought up to date), or drift that nobody of us made (it is
+ * (its metadata has our credential's id: it is taken over), or drift that nobody of us made (it is
  * archived, and ours is created). An answer that was lost is looked for like every other create (nonce.c).
  *
  * One owner of a refresh token (V4): with custody `platform` the record forgets it in the same commit that writes down where it went.
@@ -37,6 +37,7 @@ static int credential_fetch(Platform *p, const Vault *v, const char *id, json_ob
         const Request request = { .method = "GET", .path = path, .what = "read a credential of the vault", .is_repeatable = true };
         r = request_perform(p, &request, ret, NULL, failure);
         if (r == FAILED && failure->status == 404) {
+                failure_done(failure);
                 *ret = NULL;
                 return 0;
         }
@@ -53,8 +54,12 @@ static int credential_archive(Platform *p, const Vault *v, const char *id, Failu
                 return -ENOMEM;
         const Request request = { .method = "POST", .path = path, .what = "archive a credential of the vault", .is_repeatable = true };
         r = request_perform(p, &request, &answer, NULL, failure);
-        if (r != FAILED || failure->status == 404)
-                return r < 0 ? r : 0;
+        if (r == FAILED && failure->status == 404) {
+                failure_done(failure);
+                return 0;
+        }
+        if (r != FAILED)
+                return r;
         if (failure->status < 400 || failure->status > 499)
                 return r;
         /* What a second archive is answered is not documented: ask whether it is archived. */

@@ -207,6 +207,8 @@ static int creation_find(Platform *p, const Creation *c, json_object **ret, Fail
         r = creation_look(p, c, now_monotonic() + p->config->adopt_wait_usec, ret, &of_look);
         if (r == FAILED)
                 failure_move(failure, &of_look);
+        else if (r == 0 && *ret)
+                failure_done(failure); /* it was created after all */
         failure_done(&of_look);
         return r;
 }

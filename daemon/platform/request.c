@@ -124,6 +124,8 @@ int request_perform(Platform *p, const Request *request, json_object **ret, Requ
                 if (r < 0)
                         return r;
         }
+        if (r == 0)
+                failure_done(failure); /* of attempts before */
         if (r == FAILED && ret_outcome)
                 *ret_outcome = may_have_effect ? REQUEST_UNKNOWN : REQUEST_REFUSED;
         return r;

@@ -346,9 +346,11 @@ int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *p
                         return r;
                 r = is_gone ? session_attempt(p, &agent, &environment, &s, message, failure) : FAILED;
         }
-        if (r == 0)
-                *ret = TAKE_PTR(s);
-        return r;
+        if (r != 0)
+                return r;
+        failure_done(failure);
+        *ret = TAKE_PTR(s);
+        return 0;
 }
 
 /* ---- finishing ---- */

@@ -78,7 +78,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_echo(self, _path, body):
         """Repeats everything that it was told, as the reason for a refusal."""
-        said = body.decode() + json.dumps(dict(self.headers))
+        self.refuse_with(self.headers.get("x-api-key", "") + body.decode())
+
+    def refuse_with(self, said):
         self.answer(400, json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": said}}).encode(),
                     [("retry-after", "soon")])
 
@@ -87,7 +89,39 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "v1/vaults":
             self.answer(200, b'{"id":"vlt_1"}')
         else:
-            self.do_echo(path, body)
+            self.refuse_with(body.decode()[-190:])
+
+    nonces = {}
+
+    def twin(self, path, body, **fields):
+        """Loses the create, then lists something that carries its nonce."""
+        behaviour = self.path.split("/")[1]
+        if self.command == "POST":
+            self.nonces[behaviour] = json.loads(body)["metadata"]
+            self.answer(500, b"")
+        elif "/credentials" in path:
+            self.answer(200, b'{"data":[]}')
+        else:
+            twin = {"id": "vlt_twin", "metadata": self.nonces[behaviour], "created_at": NOW, "archived_at": None} | fields
+            self.answer(200, json.dumps({"data": [twin, twin]}).encode())
+
+    def do_twin(self, path, body):
+        self.twin(path, body)
+
+    def do_twin_archived(self, path, body):
+        self.twin(path, body, archived_at=NOW)
+
+    def do_twin_archived_strangely(self, path, body):
+        self.twin(path, body, archived_at=True)
+
+    def do_twin_without_time(self, path, body):
+        self.twin(path, body, created_at=None)
+
+    def do_twin_with_a_strange_time(self, path, body):
+        self.twin(path, body, created_at="tomorrow")
+
+    def do_twin_with_a_strange_id(self, path, body):
+        self.twin(path, body, id="vlt_../x")
 
     def do_endless(self, _path, _body):
         self.answer(200, json.dumps({"id": 1, "data": [], "next_page": f"page_{next(PAGES)}"}).encode())

@@ -308,12 +308,19 @@ int run(World *w, OnFiber function, void *userdata) {
         return state.result;
 }
 
+/* A success leaves no failure behind, also after detours. */
+static int judged(World *w, int r) {
+        assert_true(r != 0 || w->failure.kind == FAILURE_NONE);
+        return r;
+}
+
 static int on_ensure(World *w, void *userdata) {
         return platform_ensure_vault(w->platform, userdata, &w->failure);
 }
 
 int ensure_vault(World *w, Vault **vault) {
-        return run(w, on_ensure, vault);
+        failure_done(&w->failure);
+        return judged(w, run(w, on_ensure, vault));
 }
 
 static int on_put(World *w, void *userdata) {
@@ -321,7 +328,8 @@ static int on_put(World *w, void *userdata) {
 }
 
 int put_credential(World *w, Credential **c) {
-        return run(w, on_put, c);
+        failure_done(&w->failure);
+        return judged(w, run(w, on_put, c));
 }
 
 static int on_archive(World *w, void *userdata) {
@@ -329,6 +337,7 @@ static int on_archive(World *w, void *userdata) {
 }
 
 int archive_credential(World *w, const Credential *c) {
+        failure_done(&w->failure);
         return run(w, on_archive, (void *)(uintptr_t)c);
 }
 
@@ -345,7 +354,8 @@ static int on_start(World *w, void *userdata) {
 }
 
 int start_session(World *w, const SessionPlan *plan, const char *message, AgentSession **ret) {
-        return run(w, on_start, &(Start){ plan, message, ret });
+        failure_done(&w->failure);
+        return judged(w, run(w, on_start, &(Start){ plan, message, ret }));
 }
 
 static int on_recover(World *w, void *userdata) {

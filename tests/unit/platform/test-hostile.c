@@ -94,6 +94,26 @@ static void list_without_end_is_a_failure(void **state) {
                 assert_null(v->platform_vault_id);
         }
         assert_true(hostile_saw("GET endless") <= 1000);
+        assert_int_equal(hostile_saw("GET same-cursor"), 2);
+}
+
+static void twin_is_adopted_only_when_it_fits(void **state) {
+        World *w = *state;
+        static const char *const unfit[] = { "twin-archived", "twin-archived-strangely", "twin-without-time", "twin-with-a-strange-time", "twin-with-a-strange-id" };
+
+        w->config.adopt_wait_usec = 0;
+        for (size_t i = 0; i < ELEMENTSOF(unfit); i++) {
+                _cleanup_(vault_freep) Vault *v = world_vault(w, 3200 + (uid_t)i, "dave");
+
+                world_aim(w, unfit[i]);
+                if (ensure_vault(w, &v) == 0)
+                        print_error("%s\n", unfit[i]);
+                assert_null(v->platform_vault_id);
+        }
+        /* Listed twice, it is still one. */
+        world_aim(w, "twin");
+        assert_int_equal(ensure_vault(w, &w->vault), 0);
+        assert_string_equal(w->vault->platform_vault_id, "vlt_twin");
 }
 
 static void session_bound_to_anything_else_is_ended(void **state) {
@@ -203,6 +223,7 @@ int main(void) {
                 TEST(words_with_the_key_in_them_are_not_repeated),
                 TEST(words_about_a_secret_are_not_repeated),
                 TEST(list_without_end_is_a_failure),
+                TEST(twin_is_adopted_only_when_it_fits),
                 TEST(session_bound_to_anything_else_is_ended),
                 cmocka_unit_test(addresses_are_compared_as_the_platform_does),
                 cmocka_unit_test(definition_is_covered_by_what_says_the_same_and_more),

@@ -246,6 +246,16 @@ static void refusal_is_clear_and_leaves_no_nonce(void **state) {
         assert_int_equal(n_vaults(w), 1);
 }
 
+static void create_is_not_repeated_when_the_platform_is_busy(void **state) {
+        World *w = *state;
+
+        fault(w, "{\"match\":\"POST /v1/vaults\",\"kind\":\"status\",\"status\":429,\"retry_after\":1,\"should_retry\":true,\"times\":-1}");
+        assert_int_equal(ensure_vault(w, &w->vault), FAILED);
+        assert_platform_failure(w, 429);
+        assert_int_equal(asked(w, "POST", "/v1/vaults"), 1);
+        fault(w, "");
+}
+
 static void server_fault_is_clear_and_heals(void **state) {
         World *w = *state;
 
@@ -253,6 +263,7 @@ static void server_fault_is_clear_and_heals(void **state) {
         fault(w, "{\"match\":\"POST /v1/vaults\",\"kind\":\"status\",\"status\":500,\"times\":-1}");
         assert_int_equal(ensure_vault(w, &w->vault), FAILED);
         assert_platform_failure(w, 500);
+        assert_int_equal(asked(w, "POST", "/v1/vaults"), 2);
         assert_null(w->vault->platform_vault_id);
         assert_int_equal(n_vaults(w), 0);
         fault(w, "");
@@ -458,6 +469,7 @@ int main(void) {
                 TEST(two_vaults_with_our_nonce_are_refused),
                 TEST(ours_is_found_behind_a_page_of_others),
                 TEST(refusal_is_clear_and_leaves_no_nonce),
+                TEST(create_is_not_repeated_when_the_platform_is_busy),
                 TEST(server_fault_is_clear_and_heals),
                 TEST(wrong_key_is_not_shown),
                 TEST(reads_are_repeated_while_the_platform_is_busy),

@@ -2,11 +2,12 @@
 
 /* Reading what the platform says. Pure: no descriptor, no log, no waiting.
  *
- * Answers are as untrusted as any other foreign bytes. They have passed the strict scan, which gives them one reading; here
- * each member is taken only in the type it should have, unknown members are passed over, and text that may reach a person
- * is made printable and short. An id becomes part of the next request's path, so it is taken only from a
- * harmless alphabet. The words of an error are the platform's own: they may repeat what was sent, therefore never the words
- * about a request that carried a secret, and never any that contain the workspace key. */
+ * Answers are as untrusted as any other foreign bytes. They have passed the strict scan, which gives
+ * them one reading; here each member is taken only in the type it should have, unknown members are
+ * passed over, and text that may reach a person is made printable and short. An id becomes part of the
+ * next request's path, so it is taken only from a harmless alphabet. The words of an error are the
+ * platform's own: they may repeat what was sent, therefore never the words about a request that carried
+ * a secret, and never any that contain the workspace key. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "platform/platform-internal.h"
 #include "util/encode.h"
 
-#define WORDS_MAX       200U   /* bytes of the platform's message in ours */
+#define WORDS_MAX       200U  /* bytes of the platform's message in ours */
 #define RETRY_AFTER_MAX 86400 /* seconds; beyond this a number is not a waiting time */
 
 int platform_failure(Failure *failure, const char *what, const char *format, ...) {
@@ -74,7 +75,9 @@ static const char *status_text(unsigned status) {
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 if (texts[i].status == status)
                         return texts[i].text;
-        return status >= 500 ? "it has a fault at the moment" : status >= 400 ? "it refuses the request" : "its answer makes no sense";
+        return status >= 500   ? "it has a fault at the moment"
+               : status >= 400 ? "it refuses the request"
+                               : "its answer makes no sense";
 }
 
 static int status_hint(unsigned status, int64_t retry_after, char **ret) {
@@ -89,10 +92,12 @@ static int status_hint(unsigned status, int64_t retry_after, char **ret) {
         return n < 0 ? -ENOMEM : 0;
 }
 
-int answer_failure(const Request *request, const HttpResponse *response, json_object *answer, const Secret *key, Failure *failure) {
+int answer_failure(const Request *request, const HttpResponse *response, json_object *answer,
+                const Secret *key, Failure *failure) {
         _cleanup_(freep) char *words = answer_words(request, response->status, answer, key), *hint = NULL;
         int64_t retry_after = answer_retry_after(response);
-        const char *id = http_response_header(response, "request-id", 0) ?: json_string(answer, "request_id");
+        const char *id =
+                        http_response_header(response, "request-id", 0) ?: json_string(answer, "request_id");
         int r;
 
         r = status_hint(response->status, retry_after, &hint);
@@ -100,8 +105,9 @@ int answer_failure(const Request *request, const HttpResponse *response, json_ob
                 hint = NULL;
                 return r;
         }
-        r = failure_set(failure, FAILURE_PLATFORM, hint, "Claude Platform: cannot %s: %s (status %u)%s%s", request->what,
-                        status_text(response->status), response->status, words ? ": " : "", words ?: "");
+        r = failure_set(failure, FAILURE_PLATFORM, hint, "Claude Platform: cannot %s: %s (status %u)%s%s",
+                        request->what, status_text(response->status), response->status, words ? ": " : "",
+                        words ?: "");
         if (r != FAILED)
                 return r;
         failure->status = response->status;
@@ -151,7 +157,8 @@ bool server_url_equal(const char *a, const char *b) {
                         if (u == &y)
                                 break;
                 }
-                is_equal = streq(x.host, y.host) && x.port == y.port && streq(x.path, y.path) && streq_ptr(x.query, y.query);
+                is_equal = streq(x.host, y.host) && x.port == y.port && streq(x.path, y.path) &&
+                           streq_ptr(x.query, y.query);
         } else
                 is_equal = streq(a, b);
         http_url_done(&x);
@@ -160,9 +167,11 @@ bool server_url_equal(const char *a, const char *b) {
 }
 
 static bool member_covers(const char *name, json_object *sent, json_object *answered) {
-        if (streq(name, "url") && json_object_is_type(sent, json_type_string) && json_object_is_type(answered, json_type_string))
+        if (streq(name, "url") && json_object_is_type(sent, json_type_string) &&
+                        json_object_is_type(answered, json_type_string))
                 return server_url_equal(json_object_get_string(sent), json_object_get_string(answered));
-        if (streq(name, "model") && json_object_is_type(sent, json_type_string) && json_object_is_type(answered, json_type_object))
+        if (streq(name, "model") && json_object_is_type(sent, json_type_string) &&
+                        json_object_is_type(answered, json_type_object))
                 return streq_ptr(json_object_get_string(sent), json_string(answered, "id"));
         return json_covers(sent, answered);
 }
@@ -176,17 +185,19 @@ bool json_covers(json_object *sent, json_object *answered) {
         switch (json_object_get_type(sent)) {
         case json_type_object: {
                 json_object_object_foreach(sent, name, value) {
-                        if (!json_object_object_get_ex(answered, name, &other) || !member_covers(name, value, other))
+                        if (!json_object_object_get_ex(answered, name, &other) ||
+                                        !member_covers(name, value, other))
                                 return false;
                 }
                 return true;
         }
         case json_type_array:
                 if (!json_object_is_type(answered, json_type_array) ||
-                    json_object_array_length(sent) != json_object_array_length(answered))
+                                json_object_array_length(sent) != json_object_array_length(answered))
                         return false;
                 for (size_t i = 0; i < json_object_array_length(sent); i++)
-                        if (!json_covers(json_object_array_get_idx(sent, i), json_object_array_get_idx(answered, i)))
+                        if (!json_covers(json_object_array_get_idx(sent, i),
+                                            json_object_array_get_idx(answered, i)))
                                 return false;
                 return true;
         default:

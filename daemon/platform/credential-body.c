@@ -2,13 +2,14 @@
 
 /* What is said about a credential, and whether what is there can become what should be there. Pure.
  *
- * The bodies carry tokens, so they are not made of json-c objects, which spread copies over the heap: they are written into one
- * Buffer, which is erased when it is released.
+ * The bodies carry tokens, so they are not made of json-c objects, which spread copies over the heap:
+ * they are written into one Buffer, which is erased when it is released.
  *
- * What custody means on the wire (V4): `mirror` sends the access token and never a refresh block, so the platform cannot
- * refresh and the host stays the one owner of the refresh token; `platform` sends both, once, and never updates, since from then on
- * the platform's tokens are the newer ones. The immutable members are the server's address and all of the refresh block but
- * its token, scope and client secret; an expiry can be changed but not taken away. */
+ * What custody means on the wire (V4): `mirror` sends the access token and never a refresh block, so the
+ * platform cannot refresh and the host stays the one owner of the refresh token; `platform` sends both,
+ * once, and never updates, since from then on the platform's tokens are the newer ones. The immutable
+ * members are the server's address and all of the refresh block but its token, scope and client secret;
+ * an expiry can be changed but not taken away. */
 
 #include "json/write.h"
 #include "platform/platform-internal.h"
@@ -40,7 +41,8 @@ static int member_expiry(Buffer *b, const Credential *c) {
 
         if (c->expires_usec == 0)
                 return 0;
-        /* One that is about to end, or has ended while the platform can refresh: a moment from now, so that it refreshes soon. */
+        /* One that is about to end, or has ended while the platform can refresh: a moment from now, so
+         * that it refreshes soon. */
         format_rfc3339(MAX(c->expires_usec, least_usec), text);
         return member(b, "expires_at", text);
 }
@@ -140,7 +142,8 @@ CredentialMatch credential_compare(const Credential *c, json_object *there) {
         if (json_get_object(there, "auth", &auth) < 0)
                 return CREDENTIAL_REPLACE;
         is_ours = streq_ptr(object_metadata(there, "vaultd_credential"), c->id);
-        is_address = streq_ptr(json_string(auth, "type"), "mcp_oauth") && server_url_equal(json_string(auth, "mcp_server_url"), c->upstream);
+        is_address = streq_ptr(json_string(auth, "type"), "mcp_oauth") &&
+                     server_url_equal(json_string(auth, "mcp_server_url"), c->upstream);
         has_refresh = json_get_object(auth, "refresh", &refresh) >= 0;
         if (!is_ours || !is_address)
                 return CREDENTIAL_REPLACE;
@@ -148,8 +151,8 @@ CredentialMatch credential_compare(const Credential *c, json_object *there) {
                 return CREDENTIAL_KEEP;
         if (has_refresh != credential_has_refresh(c) || (has_refresh && !refresh_fits(c, refresh)))
                 return CREDENTIAL_REPLACE;
-        /* The platform has had this grant and may have refreshed it since: our tokens are the older ones, and a refresh token that was
-         * used is not to be used again. */
+        /* The platform has had this grant and may have refreshed it since: our tokens are the older
+         * ones, and a refresh token that was used is not to be used again. */
         if (c->custody == CUSTODY_PLATFORM)
                 return CREDENTIAL_KEEP;
         if (c->expires_usec == 0 && json_string(auth, "expires_at"))

@@ -2,17 +2,19 @@
 
 /* A user's credential in the user's platform vault.
  *
- * The vault is ours alone and holds one active credential per server address, which makes this easier than other creates: a second
- * create is answered 409 instead of making a double. A 409 means that something is there that our record does not know: ours from before a crash
- * (its metadata has our credential's id: it is taken over), or drift that nobody of us made (it is
- * archived, and ours is created). An answer that was lost is looked for like every other create (nonce.c).
+ * The vault is ours alone and holds one active credential per server address, which makes this easier
+ * than other creates: a second create is answered 409 instead of making a double. A 409 means that
+ * something is there that our record does not know: ours from before a crash (its metadata has our
+ * credential's id: it is taken over), or drift that nobody of us made (it is archived, and ours is
+ * created). An answer that was lost is looked for like every other create (nonce.c).
  *
- * One owner of a refresh token (V4): with custody `platform` the record forgets it in the same commit that writes down where it went.
- * Until then the host has it still, so a crash in between loses nothing. If a credential in that custody is gone from the platform, so
- * is the grant: only connecting anew helps, and that is said.
+ * One owner of a refresh token (V4): with custody `platform` the record forgets it in the same commit
+ * that writes down where it went. Until then the host has it still, so a crash in between loses nothing.
+ * If a credential in that custody is gone from the platform, so is the grant: only connecting anew
+ * helps, and that is said.
  *
- * Nobody else works on this credential's platform side meanwhile (gate); a record that changed under us (disconnected, connected anew) wins,
- * and what was just pushed is archived again. */
+ * Nobody else works on this credential's platform side meanwhile (gate); a record that changed under us
+ * (disconnected, connected anew) wins, and what was just pushed is archived again. */
 
 #include <stdio.h>
 
@@ -24,17 +26,24 @@
 static char *credential_path(const Vault *v, const char *id, const char *suffix) {
         char *path;
 
-        return asprintf(&path, "/v1/vaults/%s/credentials%s%s%s", v->platform_vault_id, id ? "/" : "", id ?: "", suffix) < 0 ? NULL : path;
+        return asprintf(&path, "/v1/vaults/%s/credentials%s%s%s", v->platform_vault_id, id ? "/" : "",
+                               id ?: "", suffix) < 0
+                               ? NULL
+                               : path;
 }
 
 /* *ret NULL: there is none. */
-static int credential_fetch(Platform *p, const Vault *v, const char *id, json_object **ret, Failure *failure) {
+static int credential_fetch(
+                Platform *p, const Vault *v, const char *id, json_object **ret, Failure *failure) {
         _cleanup_(freep) char *path = credential_path(v, id, "");
         int r;
 
         if (!path)
                 return -ENOMEM;
-        const Request request = { .method = "GET", .path = path, .what = "read a credential of the vault", .is_repeatable = true };
+        const Request request = { .method = "GET",
+                .path = path,
+                .what = "read a credential of the vault",
+                .is_repeatable = true };
         r = request_perform(p, &request, ret, NULL, failure);
         if (r == FAILED && failure->status == 404) {
                 failure_done(failure);
@@ -52,7 +61,10 @@ static int credential_archive(Platform *p, const Vault *v, const char *id, Failu
 
         if (!path)
                 return -ENOMEM;
-        const Request request = { .method = "POST", .path = path, .what = "archive a credential of the vault", .is_repeatable = true };
+        const Request request = { .method = "POST",
+                .path = path,
+                .what = "archive a credential of the vault",
+                .is_repeatable = true };
         r = request_perform(p, &request, &answer, NULL, failure);
         if (r == FAILED && failure->status == 404) {
                 failure_done(failure);
@@ -68,7 +80,8 @@ static int credential_archive(Platform *p, const Vault *v, const char *id, Failu
         return q < 0 ? q : q == 0 && (!there || object_is_archived(there)) ? 0 : FAILED;
 }
 
-static int credential_is_as_new(Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
+static int credential_is_as_new(
+                Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
         CredentialMatch match = credential_compare(c->userdata, object);
 
         *ret = match == CREDENTIAL_UPDATE || match == CREDENTIAL_KEEP;
@@ -90,15 +103,17 @@ static int duplicates_visit(json_object *element, void *userdata) {
         Duplicates *d = userdata;
         json_object *auth = NULL;
 
-        if (object_is_archived(element) || !object_id(element, "vcrd_") || json_get_object(element, "auth", &auth) < 0 ||
-            !server_url_equal(json_string(auth, "mcp_server_url"), d->credential->upstream))
+        if (object_is_archived(element) || !object_id(element, "vcrd_") ||
+                        json_get_object(element, "auth", &auth) < 0 ||
+                        !server_url_equal(json_string(auth, "mcp_server_url"), d->credential->upstream))
                 return 0;
         d->found[d->n++] = json_object_get(element);
         return d->n == ELEMENTSOF(d->found);
 }
 
 /* After a 409: takes ours over, or clears the place. */
-static int credential_resolve(Platform *p, const Vault *v, const Credential *c, json_object **ret, Failure *failure) {
+static int credential_resolve(
+                Platform *p, const Vault *v, const Credential *c, json_object **ret, Failure *failure) {
         _cleanup_(duplicates_done) Duplicates d = { .credential = c };
         _cleanup_(freep) char *path = credential_path(v, NULL, "");
         int r;
@@ -119,7 +134,8 @@ static int credential_resolve(Platform *p, const Vault *v, const Credential *c, 
         return r;
 }
 
-static int credential_update(Platform *p, const Vault *v, const Credential *c, const char *id, Failure *failure) {
+static int credential_update(
+                Platform *p, const Vault *v, const Credential *c, const char *id, Failure *failure) {
         _cleanup_(json_putp) json_object *answer = NULL;
         _cleanup_(freep) char *path = credential_path(v, id, "");
         _cleanup_(buffer_done) Buffer body = {};
@@ -130,12 +146,18 @@ static int credential_update(Platform *p, const Vault *v, const Credential *c, c
         r = credential_update_body(c, &body);
         if (r < 0)
                 return r;
-        const Request request = { .method = "POST", .path = path, .what = "update the credential", .body = (const char *)body.bytes,
-                .body_size = body.size, .is_repeatable = true, .has_secret = true };
+        const Request request = { .method = "POST",
+                .path = path,
+                .what = "update the credential",
+                .body = (const char *)body.bytes,
+                .body_size = body.size,
+                .is_repeatable = true,
+                .has_secret = true };
         return request_perform(p, &request, &answer, NULL, failure);
 }
 
-static int credential_create(Platform *p, const Vault *v, const Credential *c, char **ret_id, Failure *failure) {
+static int credential_create(
+                Platform *p, const Vault *v, const Credential *c, char **ret_id, Failure *failure) {
         _cleanup_(freep) char *path = credential_path(v, NULL, "");
         _cleanup_(buffer_done) Buffer body = {};
         CreationOutcome outcome;
@@ -147,9 +169,19 @@ static int credential_create(Platform *p, const Vault *v, const Credential *c, c
         if (r < 0)
                 return r;
         const Creation creation = {
-                .what = "credential", .path = path, .query = "limit=100", .id_prefix = "vcrd_", .is_newest_first = true, .key = "vaultd_credential",
-                .nonce = c->id, .nonce_usec = c->created_usec, .body = (const char *)body.bytes, .body_size = body.size, .has_secret = true,
-                .is_as_new = credential_is_as_new, .userdata = (void *)(uintptr_t)c,
+                .what = "credential",
+                .path = path,
+                .query = "limit=100",
+                .id_prefix = "vcrd_",
+                .is_newest_first = true,
+                .key = "vaultd_credential",
+                .nonce = c->id,
+                .nonce_usec = c->created_usec,
+                .body = (const char *)body.bytes,
+                .body_size = body.size,
+                .has_secret = true,
+                .is_as_new = credential_is_as_new,
+                .userdata = (void *)(uintptr_t)c,
         };
         for (unsigned n = 0;; n++) {
                 _cleanup_(json_putp) json_object *object = NULL;
@@ -187,11 +219,13 @@ static int credential_reconnect(Platform *p, const Credential *c, const char *wh
         return failure->service && failure->title ? FAILED : -ENOMEM;
 }
 
-/* Nothing is sent that cannot work: an access token that has ended, with nobody over there who could refresh it. */
+/* Nothing is sent that cannot work: an access token that has ended, with nobody over there who could
+ * refresh it. */
 static int credential_check_alive(Platform *p, const Credential *c, Failure *failure) {
         bool is_refreshed_there = c->custody == CUSTODY_PLATFORM && c->refresh_token;
 
-        if (!c->access_token || (c->expires_usec > 0 && c->expires_usec <= now_realtime() && !is_refreshed_there))
+        if (!c->access_token ||
+                        (c->expires_usec > 0 && c->expires_usec <= now_realtime() && !is_refreshed_there))
                 return credential_reconnect(p, c, "the access has ended", failure);
         return 0;
 }
@@ -200,11 +234,13 @@ static int credential_check_alive(Platform *p, const Credential *c, Failure *fai
 static bool credential_is_lost(const Credential *c, json_object *there) {
         json_object *auth = NULL, *refresh = NULL;
 
-        return c->custody == CUSTODY_PLATFORM && !c->refresh_token && there && streq_ptr(object_metadata(there, "vaultd_credential"), c->id) &&
+        return c->custody == CUSTODY_PLATFORM && !c->refresh_token && there &&
+               streq_ptr(object_metadata(there, "vaultd_credential"), c->id) &&
                json_get_object(there, "auth", &auth) >= 0 && json_get_object(auth, "refresh", &refresh) >= 0;
 }
 
-static int credential_push(Platform *p, const Vault *v, const Credential *c, char **ret_id, Failure *failure) {
+static int credential_push(
+                Platform *p, const Vault *v, const Credential *c, char **ret_id, Failure *failure) {
         _cleanup_(json_putp) json_object *there = NULL;
         const char *id = c->platform_credential_id;
         CredentialMatch match = CREDENTIAL_GONE;
@@ -220,7 +256,9 @@ static int credential_push(Platform *p, const Vault *v, const Credential *c, cha
         if (match == CREDENTIAL_KEEP)
                 return (*ret_id = strdup(id)) ? 0 : -ENOMEM;
         if (credential_is_lost(c, there))
-                return credential_reconnect(p, c, "its credential was removed from the Claude Platform, which held the grant", failure);
+                return credential_reconnect(p, c,
+                                "its credential was removed from the Claude Platform, which held the grant",
+                                failure);
         r = credential_check_alive(p, c, failure);
         if (r != 0)
                 return r;
@@ -268,7 +306,8 @@ static int credential_note(Platform *p, const Vault *v, Credential **c, char *id
         Failure ignored = {};
         int r;
 
-        if (streq_ptr((*c)->platform_credential_id, id) && ((*c)->custody != CUSTODY_PLATFORM || !(*c)->refresh_token)) {
+        if (streq_ptr((*c)->platform_credential_id, id) &&
+                        ((*c)->custody != CUSTODY_PLATFORM || !(*c)->refresh_token)) {
                 free(id);
                 return 0; /* the record says so already */
         }
@@ -293,7 +332,8 @@ static int credential_note(Platform *p, const Vault *v, Credential **c, char *id
 static int credential_check_custody(const Credential *c, Failure *failure) {
         if (c->custody == CUSTODY_MIRROR || c->custody == CUSTODY_PLATFORM)
                 return 0;
-        return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s: its credential stays on this host (Custody=host)", c->service);
+        return failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
+                        "%s: its credential stays on this host (Custody=host)", c->service);
 }
 
 int platform_put_credential(Platform *p, Vault **vault, Credential **credential, Failure *failure) {
@@ -321,7 +361,8 @@ int platform_put_credential(Platform *p, Vault **vault, Credential **credential,
         return r != 0 ? r : credential_note(p, *vault, credential, id, failure);
 }
 
-int platform_archive_credential(Platform *p, const Vault *vault, const Credential *credential, Failure *failure) {
+int platform_archive_credential(
+                Platform *p, const Vault *vault, const Credential *credential, Failure *failure) {
         _cleanup_(duplicates_done) Duplicates d = { .credential = credential };
         _cleanup_(gate_leavep) Gate *gate = NULL;
         _cleanup_(freep) char *path = NULL;

@@ -2,13 +2,15 @@
 
 /* One fiber at a time for one object on the platform.
  *
- * Two logins of a user, or two sessions with the same servers, may want the same vault or agent made at the same moment.
- * Both would read a record without an id and both would create: the very double that the nonce is there to prevent, and
- * later refused as such. So whoever creates holds the object's gate from reading the record to writing it; the
- * others wait in order and then find it done. Between processes nothing is needed: the store admits one.
+ * Two logins of a user, or two sessions with the same servers, may want the same vault or agent made at
+ * the same moment. Both would read a record without an id and both would create: the very double that
+ * the nonce is there to prevent, and later refused as such. So whoever creates holds the object's gate
+ * from reading the record to writing it; the others wait in order and then find it done. Between
+ * processes nothing is needed: the store admits one.
  *
- * Invariants: a gate exists while it is held; what waits is on its waiter's stack and in the gate's line, both or neither.
- * Gates are named by what they guard ("vault/1000"), and nobody enters a second one of the same kind while holding one. */
+ * Invariants: a gate exists while it is held; what waits is on its waiter's stack and in the gate's
+ * line, both or neither. Gates are named by what they guard ("vault/1000"), and nobody enters a second
+ * one of the same kind while holding one. */
 
 #include "platform/platform-internal.h"
 #include "util/fiber.h"

@@ -2,9 +2,9 @@
 
 /* Walking a list of the platform to its end.
  *
- * To conclude from a list that something is not there, all of it must have been seen: so every page is read, and a list that is
- * malformed, repeats its cursor or does not end is a failure, never a short list. Cursors are opaque and foreign; they are
- * encoded before they go into the next address. */
+ * To conclude from a list that something is not there, all of it must have been seen: so every page is
+ * read, and a list that is malformed, repeats its cursor or does not end is a failure, never a short
+ * list. Cursors are opaque and foreign; they are encoded before they go into the next address. */
 
 #include <stdio.h>
 
@@ -23,11 +23,13 @@ static int page_path(const char *path, const char *query, const char *cursor, ch
                 if (!encoded)
                         return -ENOMEM;
         }
-        n = asprintf(ret, "%s%s%s%s%s%s", path, *query || cursor ? "?" : "", query, *query && cursor ? "&" : "", cursor ? "page=" : "", encoded ?: "");
+        n = asprintf(ret, "%s%s%s%s%s%s", path, *query || cursor ? "?" : "", query,
+                        *query && cursor ? "&" : "", cursor ? "page=" : "", encoded ?: "");
         return n < 0 ? -ENOMEM : 0;
 }
 
-static int page_read(Platform *p, const char *path, const char *what, json_object **ret_page, json_object **ret_data, Failure *failure) {
+static int page_read(Platform *p, const char *path, const char *what, json_object **ret_page,
+                json_object **ret_data, Failure *failure) {
         const Request request = { .method = "GET", .path = path, .what = what, .is_repeatable = true };
         _cleanup_(json_putp) json_object *page = NULL;
         json_object *data = NULL;
@@ -63,7 +65,8 @@ static int page_next(json_object *page, const char *what, char **cursor, Failure
         return *cursor ? 0 : -ENOMEM;
 }
 
-int list_walk(Platform *p, const char *path, const char *query, const char *what, ListVisit visit, void *userdata, Failure *failure) {
+int list_walk(Platform *p, const char *path, const char *query, const char *what, ListVisit visit,
+                void *userdata, Failure *failure) {
         _cleanup_(freep) char *cursor = NULL;
         int r;
 

@@ -2,18 +2,19 @@
 
 /* Creating exactly one of something at a platform that knows no idempotency keys (V3, threat T35).
  *
- * Before the request, the caller makes a 128-bit nonce durable; the nonce travels in the object's metadata. When the answer is
- * lost, is a server fault or cannot be read, or when the process was killed before it could write the id down, the object may or
- * may not exist, now or in a moment. Then the list is read, again and again for as long as the admin allows
- * (AdoptWait=), and
+ * Before the request, the caller makes a 128-bit nonce durable; the nonce travels in the object's
+ * metadata. When the answer is lost, is a server fault or cannot be read, or when the process was killed
+ * before it could write the id down, the object may or may not exist, now or in a moment. Then the list
+ * is read, again and again for as long as the admin allows (AdoptWait=), and
  *
  *   exactly one object fits  → it is ours, adopted
  *   several fit              → somebody copied our nonce, or a late twin came: a person has to look, nothing is chosen
  *   none fits                → created once more, with the same nonce
  *
- * To fit, it carries the nonce, is not archived, was not created before the nonce was (less five minutes for two clocks
- * that differ) and is as empty as new. Names, tags and user ids are not even looked at: whoever holds a key of the
- * workspace can plant those, but can know the nonce only after our object exists.
+ * To fit, it carries the nonce, is not archived, was not created before the nonce was (less five minutes
+ * for two clocks that differ) and is as empty as new. Names, tags and user ids are not even looked at:
+ * whoever holds a key of the workspace can plant those, but can know the nonce only after our object
+ * exists.
  *
  * A refusal (below 500) is not ambiguous and is handed on at once.
  *
@@ -26,11 +27,11 @@
 #include "util/encode.h"
 #include "util/fiber.h"
 
-#define CLOCK_SKEW_USEC  (300U * USEC_PER_SEC)
-#define LOOK_FIRST_USEC  (200U * USEC_PER_MSEC)
+#define CLOCK_SKEW_USEC   (300U * USEC_PER_SEC)
+#define LOOK_FIRST_USEC   (200U * USEC_PER_MSEC)
 #define LOOK_LONGEST_USEC (2U * USEC_PER_SEC)
-#define CREATES_MAX      2U
-#define CANDIDATES_MAX   8U
+#define CREATES_MAX       2U
+#define CANDIDATES_MAX    8U
 
 typedef struct Candidates {
         const Creation *creation;
@@ -71,12 +72,14 @@ static bool candidates_contain(const Candidates *c, const char *id) {
 
 static int candidates_visit(json_object *element, void *userdata) {
         Candidates *c = userdata;
-        const char *nonce = object_metadata(element, c->creation->key), *id = object_id(element, c->creation->id_prefix);
+        const char *nonce = object_metadata(element, c->creation->key),
+                   *id = object_id(element, c->creation->id_prefix);
         uint64_t created_usec = object_created(element);
 
         if (created_usec < creation_since(c->creation))
                 return c->creation->is_newest_first && created_usec > 0;
-        if (!streq_ptr(nonce, c->creation->nonce) || !id || object_is_archived(element) || candidates_contain(c, id))
+        if (!streq_ptr(nonce, c->creation->nonce) || !id || object_is_archived(element) ||
+                        candidates_contain(c, id))
                 return 0;
         c->objects[c->n++] = json_object_get(element);
         return c->n == CANDIDATES_MAX;
@@ -106,13 +109,16 @@ static int creation_refuse_several(const Creation *c, const Candidates *fit, Fai
                 if (r < 0)
                         return r;
         }
-        r = failure_set(failure, FAILURE_PLATFORM, "Ask the administrator of this host to archive those that should not be there",
-                        "Claude Platform: cannot tell which %s is ours, several carry its nonce: %s", c->what, (const char *)ids.bytes);
+        r = failure_set(failure, FAILURE_PLATFORM,
+                        "Ask the administrator of this host to archive those that should not be there",
+                        "Claude Platform: cannot tell which %s is ours, several carry its nonce: %s",
+                        c->what, (const char *)ids.bytes);
         return r;
 }
 
 /* One look at the list. 0 with *ret or NULL. *ret_is_final: looking again would not help. */
-static int creation_look_once(Platform *p, const Creation *c, json_object **ret, bool *ret_is_final, Failure *failure) {
+static int creation_look_once(
+                Platform *p, const Creation *c, json_object **ret, bool *ret_is_final, Failure *failure) {
         _cleanup_(candidates_done) Candidates carrying = { .creation = c }, fit = { .creation = c };
         _cleanup_(freep) char *query = NULL, *what = NULL;
         int r;
@@ -172,7 +178,8 @@ int creation_look(Platform *p, const Creation *c, uint64_t until_usec, json_obje
 }
 
 /* The create itself. A success without a usable id is as ambiguous as a lost one. */
-static int creation_send(Platform *p, const Creation *c, json_object **ret, RequestOutcome *ret_outcome, Failure *failure) {
+static int creation_send(Platform *p, const Creation *c, json_object **ret, RequestOutcome *ret_outcome,
+                Failure *failure) {
         _cleanup_(json_putp) json_object *object = NULL;
         _cleanup_(freep) char *what = NULL;
         int r;
@@ -181,7 +188,12 @@ static int creation_send(Platform *p, const Creation *c, json_object **ret, Requ
                 what = NULL;
                 return -ENOMEM;
         }
-        const Request request = { .method = "POST", .path = c->path, .what = what, .body = c->body, .body_size = c->body_size, .has_secret = c->has_secret };
+        const Request request = { .method = "POST",
+                .path = c->path,
+                .what = what,
+                .body = c->body,
+                .body_size = c->body_size,
+                .has_secret = c->has_secret };
         r = request_perform(p, &request, &object, ret_outcome, failure);
         if (r != 0)
                 return r;
@@ -213,7 +225,8 @@ static int creation_find(Platform *p, const Creation *c, json_object **ret, Fail
         return r;
 }
 
-int creation_run(Platform *p, const Creation *c, bool was_tried, json_object **ret, CreationOutcome *ret_outcome, Failure *failure) {
+int creation_run(Platform *p, const Creation *c, bool was_tried, json_object **ret,
+                CreationOutcome *ret_outcome, Failure *failure) {
         RequestOutcome outcome = REQUEST_UNKNOWN;
         json_object *object = NULL;
         int r;
@@ -231,7 +244,8 @@ int creation_run(Platform *p, const Creation *c, bool was_tried, json_object **r
                 if (r <= 0)
                         return r;
                 if (outcome == REQUEST_REFUSED) {
-                        /* Of this request; an earlier one of the same nonce was looked for and is not there. */
+                        /* Of this request; an earlier one of the same nonce was looked for and is not
+                         * there. */
                         *ret_outcome = CREATION_REFUSED;
                         return FAILED;
                 }

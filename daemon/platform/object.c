@@ -2,15 +2,17 @@
 
 /* Agents and environments: things that many sessions share, found by the digest of their definition.
  *
- * The digest covers the exact JSON that is sent, without the nonce, so the same servers with the same policy lead to the same
- * agent and a changed policy to a new one. What is on the platform under the recorded id can be changed by anybody with a key of the
- * workspace; sessions therefore pin the version that we made, which nobody can change.
+ * The digest covers the exact JSON that is sent, without the nonce, so the same servers with the same
+ * policy lead to the same agent and a changed policy to a new one. What is on the platform under the
+ * recorded id can be changed by anybody with a key of the workspace; sessions therefore pin the version
+ * that we made, which nobody can change.
  *
- * An object that was archived or deleted over there is forgotten here and made anew: otherwise no session with
- * these servers could ever start again.
+ * An object that was archived or deleted over there is forgotten here and made anew: otherwise no
+ * session with these servers could ever start again.
  *
- * After a crash between create and record, the next session with this definition looks before it creates. The start-up does
- * not, for it has only the digest, and what is adopted must equal the definition. */
+ * After a crash between create and record, the next session with this definition looks before it
+ * creates. The start-up does not, for it has only the digest, and what is adopted must equal the
+ * definition. */
 
 #include <stdio.h>
 
@@ -48,13 +50,15 @@ static const char *kind_what(RecordKind kind) {
 }
 
 /* In the first version of an agent stands what its create said. */
-static int object_is_as_new(Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
+static int object_is_as_new(
+                Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
         const Definition *d = c->userdata;
         int64_t version = 0;
 
         *ret = json_covers(d->body, object);
         if (d->kind == RECORD_AGENT)
-                *ret = *ret && json_get_int64(object, "version", &version) >= 0 && version == 1 && isempty(json_string(object, "system"));
+                *ret = *ret && json_get_int64(object, "version", &version) >= 0 && version == 1 &&
+                       isempty(json_string(object, "system"));
         return 0;
 }
 
@@ -62,9 +66,18 @@ static Creation object_creation(const Definition *d, const PlatformObject *o, co
         bool is_agent = d->kind == RECORD_AGENT;
 
         return (Creation){
-                .what = kind_what(d->kind), .path = is_agent ? "/v1/agents" : "/v1/environments", .query = "", .id_prefix = is_agent ? "agent_" : "env_",
-                .has_since_filter = is_agent, .key = "vaultd_nonce", .nonce = o->nonce, .nonce_usec = o->nonce_usec, .body = body,
-                .body_size = body ? strlen(body) : 0, .is_as_new = object_is_as_new, .userdata = (void *)(uintptr_t)d,
+                .what = kind_what(d->kind),
+                .path = is_agent ? "/v1/agents" : "/v1/environments",
+                .query = "",
+                .id_prefix = is_agent ? "agent_" : "env_",
+                .has_since_filter = is_agent,
+                .key = "vaultd_nonce",
+                .nonce = o->nonce,
+                .nonce_usec = o->nonce_usec,
+                .body = body,
+                .body_size = body ? strlen(body) : 0,
+                .is_as_new = object_is_as_new,
+                .userdata = (void *)(uintptr_t)d,
         };
 }
 
@@ -136,7 +149,8 @@ static int object_finish(Platform *p, PlatformObject **o, json_object *object) {
         const char *id = object_id(object, (*o)->kind == RECORD_AGENT ? "agent_" : "env_");
 
         (*o)->version = 0;
-        if ((*o)->kind == RECORD_AGENT && (json_get_int64(object, "version", &(*o)->version) < 0 || (*o)->version < 1))
+        if ((*o)->kind == RECORD_AGENT &&
+                        (json_get_int64(object, "version", &(*o)->version) < 0 || (*o)->version < 1))
                 (*o)->version = 1; /* a new agent's (platform API: "version starts at 1") */
         (*o)->platform_id = strdup(id);
         return (*o)->platform_id ? object_write(p, o) : -ENOMEM;
@@ -204,11 +218,14 @@ int definition_check(Platform *p, const Definition *d, bool *ret_is_gone, Failur
                 *ret_is_gone = true; /* another session has noticed already */
                 return 0;
         }
-        if (asprintf(&path, "/v1/%s/%s", d->kind == RECORD_AGENT ? "agents" : "environments", o->platform_id) < 0) {
+        if (asprintf(&path, "/v1/%s/%s", d->kind == RECORD_AGENT ? "agents" : "environments",
+                            o->platform_id) < 0) {
                 path = NULL;
                 return -ENOMEM;
         }
-        const Request request = { .method = "GET", .path = path, .what = "read a shared object", .is_repeatable = true };
+        const Request request = {
+                .method = "GET", .path = path, .what = "read a shared object", .is_repeatable = true
+        };
         r = request_perform(p, &request, &object, NULL, failure);
         is_gone = r == FAILED ? failure->status == 404 : r == 0 && object_is_archived(object);
         if (r < 0 || (r == FAILED && !is_gone))

@@ -45,14 +45,17 @@ typedef enum RequestOutcome {
         REQUEST_UNKNOWN, /* it may have had, or may still get, its effect */
 } RequestOutcome;
 
-/* 0 with *ret (the answer, an object); FAILED with *ret_outcome (optional); -errno: the outcome is unknown. */
-int request_perform(Platform *p, const Request *request, json_object **ret, RequestOutcome *ret_outcome, Failure *failure);
+/* 0 with *ret (the answer, an object); FAILED with *ret_outcome (optional); -errno: the outcome is
+ * unknown. */
+int request_perform(Platform *p, const Request *request, json_object **ret, RequestOutcome *ret_outcome,
+                Failure *failure);
 /* Sets a PLATFORM failure "cannot <what>: …" that has no HTTP status. */
 int platform_failure(Failure *failure, const char *what, const char *format, ...) _printf_(3, 4);
 
 /* answer.c: pure readers of what the platform says. */
 /* Sets the failure for an answer that is not a success. answer may be NULL. */
-int answer_failure(const Request *request, const HttpResponse *response, json_object *answer, const Secret *key, Failure *failure);
+int answer_failure(const Request *request, const HttpResponse *response, json_object *answer,
+                const Secret *key, Failure *failure);
 /* Seconds to wait as told by retry-after, -1 when it does not say (an HTTP date counts as not told). */
 int64_t answer_retry_after(const HttpResponse *response);
 /* The member "id" when it is one with this prefix and safe in a path; NULL otherwise. Borrowed. */
@@ -60,15 +63,18 @@ const char *object_id(json_object *object, const char *prefix);
 /* A member of "metadata", or NULL. Borrowed. */
 const char *object_metadata(json_object *object, const char *name);
 bool object_is_archived(json_object *object);
-/* Whether everything in sent is in answered with the same value: objects by member, arrays by element, addresses as the platform
- * compares them, a model given by its id also as an object with that id. */
+/* Whether everything in sent is in answered with the same value: objects by member, arrays by element,
+ * addresses as the platform compares them, a model given by its id also as an object with that id. */
 bool json_covers(json_object *sent, json_object *answered);
-/* Whether two MCP server addresses are the same to the platform: default port and trailing slashes do not count. */
+/* Whether two MCP server addresses are the same to the platform: default port and trailing slashes do
+ * not count. */
 bool server_url_equal(const char *a, const char *b);
 
-/* list.c: calls visit for each element of a list, over all its pages, until it returns non-zero (negative: handed on; positive: enough). */
+/* list.c: calls visit for each element of a list, over all its pages, until it returns non-zero
+ * (negative: handed on; positive: enough). */
 typedef int (*ListVisit)(json_object *element, void *userdata);
-int list_walk(Platform *p, const char *path, const char *query, const char *what, ListVisit visit, void *userdata, Failure *failure);
+int list_walk(Platform *p, const char *path, const char *query, const char *what, ListVisit visit,
+                void *userdata, Failure *failure);
 
 /* nonce.c */
 typedef struct Creation Creation;
@@ -97,8 +103,10 @@ typedef enum CreationOutcome {
         CREATION_UNKNOWN,   /* could not be looked for, or there are several */
 } CreationOutcome;
 
-/* Creates, or finds what an earlier attempt created. was_tried: the nonce was durable before this call, so there may be one already. */
-int creation_run(Platform *p, const Creation *c, bool was_tried, json_object **ret, CreationOutcome *ret_outcome, Failure *failure);
+/* Creates, or finds what an earlier attempt created. was_tried: the nonce was durable before this call,
+ * so there may be one already. */
+int creation_run(Platform *p, const Creation *c, bool was_tried, json_object **ret,
+                CreationOutcome *ret_outcome, Failure *failure);
 /* Only looks, until found or until_usec (monotonic). 0 with *ret NULL: not there. */
 int creation_look(Platform *p, const Creation *c, uint64_t until_usec, json_object **ret, Failure *failure);
 char *nonce_new(void);
@@ -125,8 +133,10 @@ int environment_definition(Definition *ret);
 
 /* session.c */
 #define SESSION_TITLE_MAX 100U /* characters */
-int session_path(const char *id, const char *suffix, char **ret);
 bool session_is_pending(const AgentSession *s);
+/* session-end.c */
+int session_path(const char *id, const char *suffix, char **ret);
+int session_end(Platform *p, const char *id, Failure *failure);
 int session_adopt_only(Platform *p, uid_t uid, const char *record_id, uint64_t until_usec, Failure *failure);
 int session_finish_leftovers(Platform *p, uid_t uid, Failure *failure);
 

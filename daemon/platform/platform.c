@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The client's life. It owns a copy of the workspace key, in secure memory, and nothing else that is secret; that key goes into
- * one header of each request (request.c) and nowhere else (S8).
+/* The client's life. It owns a copy of the workspace key, in secure memory, and nothing else that is
+ * secret; that key goes into one header of each request (request.c) and nowhere else (S8).
  *
- * The objects it is given (Http, Store, Keyring, Config) outlive it. It must not be freed before its fibers have ended: the daemon
- * cancels them and runs the loop until none is left. */
+ * The objects it is given (Http, Store, Keyring, Config) outlive it. It must not be freed before its
+ * fibers have ended: the daemon cancels them and runs the loop until none is left. */
 
 #include <assert.h>
 

@@ -2,10 +2,11 @@
 
 /* What a crash left between nonce and id, finished at start.
  *
- * All requests that could still take effect were sent before this process began, so one waiting time covers them all: from now,
- * AdoptWait=. A vault that is found is adopted; one that is not keeps its nonce, and the next need of it
- * goes on from there. A session that is found is kept for its owner (it may already work, with the owner's message); one
- * that is not there is forgotten. Calls that come meanwhile are not in the way: the gates order them.
+ * All requests that could still take effect were sent before this process began, so one waiting time
+ * covers them all: from now, AdoptWait=. A vault that is found is adopted; one that is not keeps its
+ * nonce, and the next need of it goes on from there. A session that is found is kept for its owner (it
+ * may already work, with the owner's message); one that is not there is forgotten. Calls that come
+ * meanwhile are not in the way: the gates order them.
  *
  * A failure of one object does not keep the others from being finished. */
 
@@ -53,11 +54,14 @@ int platform_recover(Platform *p) {
         if (r >= 0)
                 r = store_foreach(p->store, RECORD_VAULT, UID_INVALID, uids_visit, &uids);
         for (size_t i = 0; i < uids.n && r >= 0; i++)
-                if (!recover_goes_on(vault_adopt_only(p, uids.list[i], until_usec, &failure), &result, &failure))
+                if (!recover_goes_on(vault_adopt_only(p, uids.list[i], until_usec, &failure), &result,
+                                    &failure))
                         break;
         for (size_t i = 0; i < n && r >= 0 && result != -ECANCELED; i++)
                 if (startswith(sessions[i]->id, "new-") &&
-                    !recover_goes_on(session_adopt_only(p, sessions[i]->uid, sessions[i]->id, until_usec, &failure), &result, &failure))
+                                !recover_goes_on(session_adopt_only(p, sessions[i]->uid, sessions[i]->id,
+                                                                 until_usec, &failure),
+                                                &result, &failure))
                         break;
         agent_session_list_free(sessions, n);
         return r < 0 ? r : result;

@@ -2,67 +2,25 @@
 
 /* Starting an agent session that is bound to one vault: the caller's (S1).
  *
- * The vaults of a session are fixed at its creation and decide whose credentials its tools use, so this is where one user could get
- * another's. Three things stand against that: the request names exactly the platform vault of the Vault in hand; every
- * credential of the plan must belong to the same uid; and what the platform answers is compared, exactly one element, the
- * same id. If the answer differs, the session is stopped and archived before anybody hears of it.
+ * The vaults of a session are fixed at its creation and decide whose credentials its tools use, so this
+ * is where one user could get another's. Three things stand against that: the request names exactly the
+ * platform vault of the Vault in hand; every credential of the plan must belong to the same uid; and
+ * what the platform answers is compared, exactly one element, the same id. If the answer differs, the
+ * session is stopped and archived before anybody hears of it.
  *
- * Durable, in this order: a record "new-" + nonce with all that is known → create → one commit that takes that record away and puts the
- * final one. A crash leaves the first or the second, never both. A first one that is left over is finished at the next start
- * of vaultd, or when the same user starts a session again.
+ * Durable, in this order: a record "new-" + nonce with all that is known → create → one commit that
+ * takes that record away and puts the final one. A crash leaves the first or the second, never both. A
+ * first one that is left over is finished at the next start of vaultd, or when the same user starts a
+ * session again.
  *
- * The agent is pinned to the version that we made. If agent or environment are gone from the platform, they are made
- * anew, once. */
+ * The agent is pinned to the version that we made. If agent or environment are gone from the platform,
+ * they are made anew, once. */
 
 #include <stdio.h>
 
 #include "platform/platform-internal.h"
 #include "util/clock.h"
 #include "util/encode.h"
-#include "util/fiber.h"
-
-#define ARCHIVE_TRIES     10U
-#define ARCHIVE_WAIT_USEC (500U * USEC_PER_MSEC)
-
-int session_path(const char *id, const char *suffix, char **ret) {
-        if (asprintf(ret, "/v1/sessions/%s%s", id, suffix) < 0) {
-                *ret = NULL;
-                return -ENOMEM;
-        }
-        return 0;
-}
-
-static int session_post(Platform *p, const char *id, const char *suffix, const char *body, Failure *failure) {
-        _cleanup_(json_putp) json_object *answer = NULL;
-        _cleanup_(freep) char *path = NULL;
-        int r;
-
-        r = session_path(id, suffix, &path);
-        if (r < 0)
-                return r;
-        const Request request = { .method = "POST", .path = path, .what = "end a session", .body = body, .body_size = body ? strlen(body) : 0,
-                .is_repeatable = true };
-        return request_perform(p, &request, &answer, NULL, failure);
-}
-
-/* Ends a session for good. One that runs refuses to be archived, so it is interrupted first; its state may lag behind. */
-static int session_end(Platform *p, const char *id, Failure *failure) {
-        int r;
-
-        for (unsigned n = 0;; n++) {
-                r = session_post(p, id, "/archive", NULL, failure);
-                if (r <= 0 || failure->status == 404)
-                        return r < 0 ? r : 0;
-                if (failure->status != 400 || n + 1 >= ARCHIVE_TRIES)
-                        return r;
-                r = session_post(p, id, "/events", "{\"events\":[{\"type\":\"user.interrupt\"}]}", failure);
-                if (r < 0)
-                        return r;
-                r = fiber_sleep(ARCHIVE_WAIT_USEC);
-                if (r < 0)
-                        return r;
-        }
-}
 
 /* The one check that everything else here is for. */
 static bool session_is_bound_to(json_object *session, const char *platform_vault_id) {
@@ -71,17 +29,21 @@ static bool session_is_bound_to(json_object *session, const char *platform_vault
         if (json_get_array(session, "vault_ids", &vaults) < 0 || json_object_array_length(vaults) != 1)
                 return false;
         only = json_object_array_get_idx(vaults, 0);
-        return json_object_is_type(only, json_type_string) && (size_t)json_object_get_string_len(only) == strlen(platform_vault_id) &&
+        return json_object_is_type(only, json_type_string) &&
+               (size_t)json_object_get_string_len(only) == strlen(platform_vault_id) &&
                streq(json_object_get_string(only), platform_vault_id);
 }
 
-/* Bound to something else, it is not adopted (and session_finish() ends it if the platform made it so by our own request). */
-static int session_is_as_new(Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
+/* Bound to something else, it is not adopted (and session_finish() ends it if the platform made it so by
+ * our own request). */
+static int session_is_as_new(
+                Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
         const AgentSession *s = c->userdata;
         json_object *agent = NULL;
         int64_t version = 0;
 
-        *ret = json_get_object(object, "agent", &agent) >= 0 && streq_ptr(json_string(agent, "id"), s->agent_id) &&
+        *ret = json_get_object(object, "agent", &agent) >= 0 &&
+               streq_ptr(json_string(agent, "id"), s->agent_id) &&
                json_get_int64(agent, "version", &version) >= 0 && version == s->agent_version &&
                streq_ptr(json_string(object, "environment_id"), s->environment_id);
         return 0;
@@ -89,16 +51,27 @@ static int session_is_as_new(Platform *p, const Creation *c, json_object *object
 
 static Creation session_creation(const AgentSession *s, const char *body) {
         return (Creation){
-                .what = "session", .path = "/v1/sessions", .query = "", .id_prefix = "sesn_", .has_since_filter = true, .key = "vaultd_nonce",
-                .nonce = s->nonce, .nonce_usec = s->created_usec, .body = body, .body_size = body ? strlen(body) : 0,
-                .is_as_new = session_is_as_new, .userdata = (void *)(uintptr_t)s,
+                .what = "session",
+                .path = "/v1/sessions",
+                .query = "",
+                .id_prefix = "sesn_",
+                .has_since_filter = true,
+                .key = "vaultd_nonce",
+                .nonce = s->nonce,
+                .nonce_usec = s->created_usec,
+                .body = body,
+                .body_size = body ? strlen(body) : 0,
+                .is_as_new = session_is_as_new,
+                .userdata = (void *)(uintptr_t)s,
         };
 }
 
 static json_object *session_events(const char *message) {
         json_object *events = json_object_new_array(), *content = json_object_new_array(), *event;
 
-        if (!events || !content || json_object_array_add(content, json_build("type", 's', "text", "text", 's', message, NULL)) < 0) {
+        if (!events || !content ||
+                        json_object_array_add(content,
+                                        json_build("type", 's', "text", "text", 's', message, NULL)) < 0) {
                 json_object_put(events);
                 json_object_put(content);
                 return NULL;
@@ -119,9 +92,11 @@ static json_object *session_body(const AgentSession *s, const char *message) {
                 json_object_put(vaults);
                 return NULL;
         }
-        agent = json_build("type", 's', "agent", "id", 's', s->agent_id, "version", 'i', s->agent_version, NULL);
-        body = json_build("agent", 'o', agent, "environment_id", 's', s->environment_id, "vault_ids", 'o', vaults, "title", 's', s->title,
-                        "metadata", 'o', json_build("vaultd_nonce", 's', s->nonce, NULL), NULL);
+        agent = json_build("type", 's', "agent", "id", 's', s->agent_id, "version", 'i', s->agent_version,
+                        NULL);
+        body = json_build("agent", 'o', agent, "environment_id", 's', s->environment_id, "vault_ids", 'o',
+                        vaults, "title", 's', s->title, "metadata", 'o',
+                        json_build("vaultd_nonce", 's', s->nonce, NULL), NULL);
         if (body && message && json_add(body, "initial_events", session_events(message)) < 0) {
                 json_object_put(body);
                 return NULL;
@@ -143,7 +118,8 @@ static int session_record_put(Platform *p, const AgentSession *s, const AgentSes
         return r > 0 ? -EBUSY : r; /* the gate keeps others away */
 }
 
-/* Turns the record "new-…" into that of the session that the platform has; ends the session if it is not bound as it should be. *s is replaced. */
+/* Turns the record "new-…" into that of the session that the platform has; ends the session if it is not
+ * bound as it should be. *s is replaced. */
 static int session_finish(Platform *p, AgentSession **s, json_object *object, Failure *failure) {
         _cleanup_(agent_session_freep) AgentSession *former = NULL, *fresh = NULL;
         const char *id = object_id(object, "sesn_");
@@ -157,7 +133,8 @@ static int session_finish(Platform *p, AgentSession **s, json_object *object, Fa
                         r = session_record_put(p, NULL, *s);
                 if (r < 0)
                         return r;
-                return platform_failure(failure, "start the session", "it was bound to other vaults than the caller's; %s (%s)",
+                return platform_failure(failure, "start the session",
+                                "it was bound to other vaults than the caller's; %s (%s)",
                                 r == 0 ? "it was ended at once" : "it could not be ended", id);
         }
         r = agent_session_record_read(p->store, (*s)->uid, (*s)->id, &former);
@@ -196,7 +173,8 @@ static int list_of(size_t n, char ***ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-static int session_from_plan(const Vault *vault, const SessionPlan *plan, const char *title, AgentSession **ret) {
+static int session_from_plan(
+                const Vault *vault, const SessionPlan *plan, const char *title, AgentSession **ret) {
         _cleanup_(agent_session_freep) AgentSession *s = calloc(1, sizeof(AgentSession));
         int r;
 
@@ -246,7 +224,9 @@ static int session_check(const Vault *vault, const SessionPlan *plan, const char
         if (!shown)
                 return -ENOMEM;
         if (characters > SESSION_TITLE_MAX || !streq(shown, title))
-                return failure_set(failure, FAILURE_LIMIT, NULL, "a title has at most %u characters, all of them printable", SESSION_TITLE_MAX);
+                return failure_set(failure, FAILURE_LIMIT, NULL,
+                                "a title has at most %u characters, all of them printable",
+                                SESSION_TITLE_MAX);
         return 0;
 }
 
@@ -291,7 +271,8 @@ static int session_create(Platform *p, AgentSession **s, const char *message, Fa
         return session_finish(p, s, object, failure);
 }
 
-static int session_attempt(Platform *p, const Definition *agent, const Definition *environment, AgentSession **s, const char *message, Failure *failure) {
+static int session_attempt(Platform *p, const Definition *agent, const Definition *environment,
+                AgentSession **s, const char *message, Failure *failure) {
         _cleanup_(platform_object_freep) PlatformObject *a = NULL, *e = NULL;
         int r;
 
@@ -305,7 +286,8 @@ static int session_attempt(Platform *p, const Definition *agent, const Definitio
 }
 
 /* After a refusal: whether an object that sessions share is to blame, which then has been forgotten. */
-static int session_find_gone(Platform *p, const Definition *agent, const Definition *environment, bool *ret) {
+static int session_find_gone(
+                Platform *p, const Definition *agent, const Definition *environment, bool *ret) {
         bool is_agent_gone = false, is_environment_gone = false;
         Failure ignored = {};
         int r;
@@ -318,7 +300,8 @@ static int session_find_gone(Platform *p, const Definition *agent, const Definit
         return r == -ENOENT ? 0 : MIN(r, 0);
 }
 
-int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *plan, const char *title, const char *message, AgentSession **ret, Failure *failure) {
+int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *plan, const char *title,
+                const char *message, AgentSession **ret, Failure *failure) {
         _cleanup_(definition_done) Definition agent = {}, environment = {};
         _cleanup_(agent_session_freep) AgentSession *s = NULL;
         Failure ignored = {};
@@ -355,7 +338,8 @@ int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *p
 
 /* ---- finishing ---- */
 
-int session_adopt_only(Platform *p, uid_t uid, const char *record_id, uint64_t until_usec, Failure *failure) {
+int session_adopt_only(
+                Platform *p, uid_t uid, const char *record_id, uint64_t until_usec, Failure *failure) {
         _cleanup_(agent_session_freep) AgentSession *s = NULL;
         _cleanup_(json_putp) json_object *object = NULL;
         _cleanup_(gate_leavep) Gate *gate = NULL;
@@ -391,7 +375,8 @@ int session_finish_leftovers(Platform *p, uid_t uid, Failure *failure) {
                         continue; /* being started right now */
                 uint64_t age_usec = now_realtime() - MIN(list[i]->created_usec, now_realtime());
                 uint64_t wait_usec = p->config->adopt_wait_usec - MIN(age_usec, p->config->adopt_wait_usec);
-                int q = session_adopt_only(p, list[i]->uid, list[i]->id, now_monotonic() + wait_usec, failure);
+                int q = session_adopt_only(
+                                p, list[i]->uid, list[i]->id, now_monotonic() + wait_usec, failure);
                 if (q != 0)
                         r = q;
         }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The platform vault of a local vault: made at the first need, found again by its nonce, never by its name (V3).
+/* The platform vault of a local vault: made at the first need, found again by its nonce, never by its
+ * name (V3).
  *
- * Order of what is durable: nonce and time → create → id. A crash anywhere in between leaves a record with a nonce and without an id,
- * which is enough to go on: whoever needs the vault next looks before creating. After a refusal the nonce is forgotten, since
- * nothing exists under it; after an unknown outcome it stays.
+ * Order of what is durable: nonce and time → create → id. A crash anywhere in between leaves a record
+ * with a nonce and without an id, which is enough to go on: whoever needs the vault next looks before
+ * creating. After a refusal the nonce is forgotten, since nothing exists under it; after an unknown
+ * outcome it stays.
  *
- * A platform vault fits only while it holds no credential, archived ones included: one that was ever used is not new. */
+ * A platform vault fits only while it holds no credential, archived ones included: one that was ever
+ * used is not new. */
 
 #include <stdio.h>
 
@@ -70,7 +73,8 @@ static int found_credential(json_object *element, void *userdata) {
         return 1;
 }
 
-static int vault_is_as_new(Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
+static int vault_is_as_new(
+                Platform *p, const Creation *c, json_object *object, bool *ret, Failure *failure) {
         const char *id = object_id(object, c->id_prefix);
         _cleanup_(freep) char *path = NULL;
         bool has_credential = false;
@@ -80,7 +84,8 @@ static int vault_is_as_new(Platform *p, const Creation *c, json_object *object, 
                 path = NULL;
                 return -ENOMEM;
         }
-        r = list_walk(p, path, "limit=1&include_archived=true", "look into the vault", found_credential, &has_credential, failure);
+        r = list_walk(p, path, "limit=1&include_archived=true", "look into the vault", found_credential,
+                        &has_credential, failure);
         if (r == 0)
                 *ret = !has_credential;
         return r;
@@ -93,13 +98,22 @@ static json_object *vault_body(Platform *p, const Vault *v, const char *nonce) {
                 name = NULL;
                 return NULL;
         }
-        return json_build("display_name", 's', name, "metadata", 'o', json_build("vaultd_nonce", 's', nonce, NULL), NULL);
+        return json_build("display_name", 's', name, "metadata", 'o',
+                        json_build("vaultd_nonce", 's', nonce, NULL), NULL);
 }
 
 static Creation vault_creation(const Vault *v, const char *body) {
         return (Creation){
-                .what = "vault", .path = "/v1/vaults", .query = "limit=100", .id_prefix = "vlt_", .is_newest_first = true, .key = "vaultd_nonce",
-                .nonce = v->platform_nonce, .nonce_usec = v->platform_nonce_usec, .body = body, .body_size = body ? strlen(body) : 0,
+                .what = "vault",
+                .path = "/v1/vaults",
+                .query = "limit=100",
+                .id_prefix = "vlt_",
+                .is_newest_first = true,
+                .key = "vaultd_nonce",
+                .nonce = v->platform_nonce,
+                .nonce_usec = v->platform_nonce_usec,
+                .body = body,
+                .body_size = body ? strlen(body) : 0,
                 .is_as_new = vault_is_as_new,
         };
 }
@@ -112,7 +126,11 @@ static int vault_gate(Platform *p, uid_t uid, Gate **ret) {
 }
 
 static void vault_audit(const Vault *v) {
-        audit_record(&(AuditEvent){ .kind = AUDIT_PLATFORM_VAULT, .uid = v->uid, .user = v->user, .verdict = "done", .object = v->platform_vault_id });
+        audit_record(&(AuditEvent){ .kind = AUDIT_PLATFORM_VAULT,
+                        .uid = v->uid,
+                        .user = v->user,
+                        .verdict = "done",
+                        .object = v->platform_vault_id });
 }
 
 /* Under the gate, with a nonce in the record. */

@@ -93,14 +93,16 @@ static int server_spawn(char **argv) {
         (void)close(input[0]);
         (void)close(output[1]);
         server.input = input[1];
-        for (ssize_t k; n < sizeof(line) - 1 && !strchr(line, '\n') && (k = read(output[0], line + n, sizeof(line) - 1 - n)) > 0;)
+        for (ssize_t k; n < sizeof(line) - 1 && !strchr(line, '\n') &&
+                        (k = read(output[0], line + n, sizeof(line) - 1 - n)) > 0;)
                 n += (size_t)k;
         (void)close(output[0]);
         return sscanf(line, "{\"url\":\"%63[^\"]\"}", server.url) == 1 ? 0 : -1;
 }
 
 int emulator_start(void **state) {
-        char *argv[8 + 2 * WORKSPACES] = { (char *)FIXTURES_PATH "/platform/run", (char *)"--tls-cert", NULL, (char *)"--tls-key", NULL };
+        char *argv[8 + 2 * WORKSPACES] = { (char *)FIXTURES_PATH "/platform/run", (char *)"--tls-cert", NULL,
+                (char *)"--tls-key", NULL };
         size_t n = 5;
 
         if (make_ca() != 0)
@@ -169,8 +171,12 @@ static void world_connect(World *w, const char *suffix) {
         w->config.platform_url = url;
         if (!w->http)
                 world_ask_only(w);
-        const PlatformOptions platform = { .http = w->http, .store = w->fixture->store, .keyring = w->fixture->keyring, .config = &w->config,
-                .workspace_key = w->key, .hostname = HOST };
+        const PlatformOptions platform = { .http = w->http,
+                .store = w->fixture->store,
+                .keyring = w->fixture->keyring,
+                .config = &w->config,
+                .workspace_key = w->key,
+                .hostname = HOST };
         assert_int_equal(platform_new(&platform, &w->platform), 0);
 }
 
@@ -216,12 +222,23 @@ int world_setup(void **state) {
         assert_non_null(w);
         assert_int_equal(fixture_setup(&fixture), 0);
         w->fixture = fixture;
-        w->config = (Config){ .platform_version = (char *)"2023-06-01", .platform_model = (char *)"claude-opus-4-5", .adopt_wait_usec = 1500 * USEC_PER_MSEC,
-                .services = w->services, .n_services = 2, .servers = w->policies, .n_servers = 2 };
-        w->services[0] = (ServiceProfile){ .name = (char *)"jira", .title = (char *)"Jira", .url = (char *)"https://mcp.jira.test/mcp" };
-        w->services[1] = (ServiceProfile){ .name = (char *)"notion", .title = (char *)"Notion", .url = (char *)"https://mcp.notion.test/mcp" };
+        w->config = (Config){ .platform_version = (char *)"2023-06-01",
+                .platform_model = (char *)"claude-opus-4-5",
+                .adopt_wait_usec = 1500 * USEC_PER_MSEC,
+                .services = w->services,
+                .n_services = 2,
+                .servers = w->policies,
+                .n_servers = 2 };
+        w->services[0] = (ServiceProfile){
+                .name = (char *)"jira", .title = (char *)"Jira", .url = (char *)"https://mcp.jira.test/mcp"
+        };
+        w->services[1] = (ServiceProfile){ .name = (char *)"notion",
+                .title = (char *)"Notion",
+                .url = (char *)"https://mcp.notion.test/mcp" };
         w->policies[0] = (ServerPolicy){ .service = (char *)"jira", .tools = jira_tools };
-        w->policies[1] = (ServerPolicy){ .service = (char *)"notion", .tools = notion_tools, .ask = notion_ask, .deny = notion_deny };
+        w->policies[1] = (ServerPolicy){
+                .service = (char *)"notion", .tools = notion_tools, .ask = notion_ask, .deny = notion_deny
+        };
         assert_true(server.next_workspace < WORKSPACES);
         workspace_key(server.next_workspace++, key);
         w->key = secret_of(key);
@@ -260,8 +277,11 @@ Credential *world_credential(World *w, const char *service, Custody custody) {
         assert_true(asprintf(&c->id, "c-%s", nonce) > 0);
         c->upstream = strdup(profile->url);
         c->resource = strdup(profile->url);
-        c->authority = (Authority){ .issuer = strdup("https://auth.test"), .authorization_endpoint = strdup("https://auth.test/authorize"),
-                .token_endpoint = strdup("https://auth.test/token"), .client_id = strdup("client-1"), .client_auth_method = strdup("client_secret_basic") };
+        c->authority = (Authority){ .issuer = strdup("https://auth.test"),
+                .authorization_endpoint = strdup("https://auth.test/authorize"),
+                .token_endpoint = strdup("https://auth.test/token"),
+                .client_id = strdup("client-1"),
+                .client_auth_method = strdup("client_secret_basic") };
         c->account_id = strdup("a-1");
         c->account_name = strdup("alice@test");
         c->created_usec = now_realtime();
@@ -272,7 +292,8 @@ Credential *world_credential(World *w, const char *service, Custody custody) {
         c->client_secret = secret_of(CLIENT_SECRET);
         assert_int_equal(credential_record_put(batch, w->vault, c), 0);
         assert_int_equal(commit(w->fixture, batch), 0);
-        assert_int_equal(credential_record_read(w->fixture->store, w->vault, service, "default", &stored), 0);
+        assert_int_equal(
+                        credential_record_read(w->fixture->store, w->vault, service, "default", &stored), 0);
         return stored;
 }
 
@@ -350,7 +371,8 @@ typedef struct Start {
 static int on_start(World *w, void *userdata) {
         Start *s = userdata;
 
-        return platform_start_session(w->platform, w->vault, s->plan, "a title", s->message, s->ret, &w->failure);
+        return platform_start_session(
+                        w->platform, w->vault, s->plan, "a title", s->message, s->ret, &w->failure);
 }
 
 int start_session(World *w, const SessionPlan *plan, const char *message, AgentSession **ret) {
@@ -376,10 +398,16 @@ typedef struct Ask {
 static int on_ask(World *w, void *userdata) {
         Ask *a = userdata;
         _cleanup_(freep) char *url = NULL;
-        const HttpHeader headers[] = { { .name = "x-api-key", .secret = w->key }, { .name = "anthropic-version", .value = "2023-06-01" },
+        const HttpHeader headers[] = { { .name = "x-api-key", .secret = w->key },
+                { .name = "anthropic-version", .value = "2023-06-01" },
                 { .name = "anthropic-beta", .value = "managed-agents-2026-04-01" } };
-        const HttpRequest request = { .method = a->method, .headers = headers, .n_headers = 3, .body = a->body, .body_size = a->body ? strlen(a->body) : 0,
-                .content_type = a->body ? "application/json" : NULL, .max_response = 1 << 24 };
+        const HttpRequest request = { .method = a->method,
+                .headers = headers,
+                .n_headers = 3,
+                .body = a->body,
+                .body_size = a->body ? strlen(a->body) : 0,
+                .content_type = a->body ? "application/json" : NULL,
+                .max_response = 1 << 24 };
         HttpRequest with_url = request;
 
         if (asprintf(&url, "%s%s", server.url, a->path) < 0)
@@ -394,9 +422,12 @@ json_object *ask(World *w, const char *method, const char *path, const char *bod
 
         assert_int_equal(run(w, on_ask, &a), 0);
         if (a.response.status != status)
-                print_error("%s %s: %u %s\n", method, path, a.response.status, (const char *)a.response.body.bytes);
+                print_error("%s %s: %u %s\n", method, path, a.response.status,
+                                (const char *)a.response.body.bytes);
         assert_int_equal(a.response.status, status);
-        assert_int_equal(json_parse((const char *)a.response.body.bytes, a.response.body.size, &json_limits_mcp, &answer), 0);
+        assert_int_equal(json_parse((const char *)a.response.body.bytes, a.response.body.size,
+                                         &json_limits_mcp, &answer),
+                        0);
         http_response_done(&a.response);
         return answer;
 }
@@ -435,7 +466,8 @@ unsigned asked(World *w, const char *method, const char *path) {
         for (size_t i = 0; i < json_object_array_length(requests); i++) {
                 json_object *request = json_object_array_get_idx(requests, i);
 
-                n += streq(json_string(request, "method"), method) && streq(json_string(request, "path"), path);
+                n += streq(json_string(request, "method"), method) &&
+                     streq(json_string(request, "path"), path);
         }
         json_object_put(requests);
         return n;
@@ -454,7 +486,8 @@ void assert_no_secret(World *w) {
 
 void assert_platform_failure(World *w, int64_t status) {
         if (w->failure.kind != FAILURE_PLATFORM || w->failure.status != status)
-                print_error("kind %d, status %d: %s\n", (int)w->failure.kind, (int)w->failure.status, w->failure.message ?: "-");
+                print_error("kind %d, status %d: %s\n", (int)w->failure.kind, (int)w->failure.status,
+                                w->failure.message ?: "-");
         assert_int_equal(w->failure.kind, FAILURE_PLATFORM);
         assert_int_equal(w->failure.status, status);
         assert_false(isempty(w->failure.message));

@@ -4,8 +4,9 @@
 #include "platform/platform-internal.h"
 #include "tests/unit/store/support.h"
 
-/* What the platform's tests share: the emulator behind TLS (or a hostile server in its place), a store, and calls that run on a fiber
- * while the assertions stay on the test's own stack. Each test has a workspace, a store and a user of its own. */
+/* What the platform's tests share: the emulator behind TLS (or a hostile server in its place), a store,
+ * and calls that run on a fiber while the assertions stay on the test's own stack. Each test has a
+ * workspace, a store and a user of its own. */
 
 #define HOST  "host.test"
 #define ALICE 1000U
@@ -57,7 +58,8 @@ int archive_credential(World *w, const Credential *c);
 int start_session(World *w, const SessionPlan *plan, const char *message, AgentSession **ret);
 int recover(World *w);
 
-/* The emulator's side, with the test's workspace key. The answer must have that status. Freed by the caller. */
+/* The emulator's side, with the test's workspace key. The answer must have that status. Freed by the
+ * caller. */
 json_object *ask(World *w, const char *method, const char *path, const char *body, unsigned status);
 void fault(World *w, const char *order);
 void option(World *w, const char *json);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Credentials in the user's platform vault: what each custody sends, what is updated and what is made anew (V4), against the emulator. */
+/* Credentials in the user's platform vault: what each custody sends, what is updated and what is made
+ * anew (V4), against the emulator. */
 
 #include "tests/unit/platform/support.h"
 #include "util/clock.h"
@@ -81,7 +82,8 @@ static void mirror_push_has_no_refresh_block(void **state) {
 
 static void platform_custody_forgets_the_refresh_token(void **state) {
         World *w = *state;
-        _cleanup_(credential_freep) Credential *c = world_credential(w, "notion", CUSTODY_PLATFORM), *stored = NULL;
+        _cleanup_(credential_freep) Credential *c = world_credential(w, "notion", CUSTODY_PLATFORM),
+                                               *stored = NULL;
         json_object *active, *refresh;
         size_t n;
 
@@ -95,7 +97,8 @@ static void platform_custody_forgets_the_refresh_token(void **state) {
         json_object_put(active);
 
         world_restart(w);
-        assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &stored), 0);
+        assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &stored),
+                        0);
         assert_null(stored->refresh_token);
 }
 
@@ -105,7 +108,8 @@ static void platform_owned_grant_is_not_overwritten(void **state) {
         _cleanup_(freep) char *path = NULL;
 
         puts_one(w, &c, 0);
-        assert_true(asprintf(&path, "/v1/vaults/%s/credentials/%s", w->vault->platform_vault_id, c->platform_credential_id) > 0);
+        assert_true(asprintf(&path, "/v1/vaults/%s/credentials/%s", w->vault->platform_vault_id,
+                                    c->platform_credential_id) > 0);
         fault(w, "");
         puts_one(w, &c, 0);
         assert_int_equal(asked(w, "POST", path), 0);
@@ -117,7 +121,8 @@ static void platform_owned_grant_that_is_gone_needs_a_new_connection(void **stat
         _cleanup_(freep) char *path = NULL;
 
         puts_one(w, &c, 0);
-        assert_true(asprintf(&path, "/v1/vaults/%s/credentials/%s/archive", w->vault->platform_vault_id, c->platform_credential_id) > 0);
+        assert_true(asprintf(&path, "/v1/vaults/%s/credentials/%s/archive", w->vault->platform_vault_id,
+                                    c->platform_credential_id) > 0);
         json_object_put(ask(w, "POST", path, NULL, 200));
         assert_int_equal(put_credential(w, &c), FAILED);
         assert_int_equal(w->failure.kind, FAILURE_NOT_CONNECTED);
@@ -168,7 +173,9 @@ static void credential_change(World *w, Credential **c, const char *upstream, Cu
         (*c)->custody = (int)custody;
         assert_int_equal(credential_record_put(batch, w->vault, *c), 0);
         assert_int_equal(commit(w->fixture, batch), 0);
-        assert_int_equal(credential_record_read(w->fixture->store, w->vault, (*c)->service, "default", &stored), 0);
+        assert_int_equal(credential_record_read(
+                                         w->fixture->store, w->vault, (*c)->service, "default", &stored),
+                        0);
         (void)credential_free(*c);
         *c = stored;
 }
@@ -220,7 +227,8 @@ static void credential_lost_by_a_crash_is_taken_over(void **state) {
         c->refresh_token = secret_of(REFRESH_TOKEN);
         assert_int_equal(credential_record_put(batch, w->vault, c), 0);
         assert_int_equal(commit(w->fixture, batch), 0);
-        assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &again), 0);
+        assert_int_equal(
+                        credential_record_read(w->fixture->store, w->vault, "notion", "default", &again), 0);
         assert_null(again->platform_credential_id);
         /* The platform may have refreshed since: its tokens are not overwritten with ours. */
         assert_true(asprintf(&path, "/v1/vaults/%s/credentials/%s", w->vault->platform_vault_id, id) > 0);
@@ -240,8 +248,11 @@ static void drift_in_our_vault_is_archived(void **state) {
 
         assert_int_equal(ensure_vault(w, &w->vault), 0);
         assert_true(asprintf(&path, "/v1/vaults/%s/credentials", w->vault->platform_vault_id) > 0);
-        json_object_put(ask(w, "POST", path, "{\"metadata\":{\"vaultd_credential\":\"c-of-somebody\"},\"auth\":{\"type\":\"mcp_oauth\","
-                                             "\"mcp_server_url\":\"https://mcp.notion.test/mcp\",\"access_token\":\"planted\"}}", 200));
+        json_object_put(ask(w, "POST", path,
+                        "{\"metadata\":{\"vaultd_credential\":\"c-of-somebody\"},\"auth\":{\"type\":\"mcp_"
+                        "oauth\","
+                        "\"mcp_server_url\":\"https://mcp.notion.test/mcp\",\"access_token\":\"planted\"}}",
+                        200));
         puts_one(w, &c, 1);
 }
 
@@ -266,11 +277,17 @@ static void failures_are_clear_and_keep_the_grant(void **state) {
                 _cleanup_(freep) char *order = NULL;
                 Credential *stored;
 
-                assert_true(asprintf(&order, "{\"match\":\"POST /v1/vaults/*/credentials\",\"kind\":\"status\",\"status\":%d,\"times\":-1}", statuses[i]) > 0);
+                assert_true(asprintf(&order,
+                                            "{\"match\":\"POST "
+                                            "/v1/vaults/*/"
+                                            "credentials\",\"kind\":\"status\",\"status\":%d,\"times\":-1}",
+                                            statuses[i]) > 0);
                 fault(w, order);
                 assert_int_equal(put_credential(w, &c), FAILED);
                 assert_platform_failure(w, statuses[i]);
-                assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &stored), 0);
+                assert_int_equal(credential_record_read(
+                                                 w->fixture->store, w->vault, "notion", "default", &stored),
+                                0);
                 assert_null(stored->platform_credential_id);
                 assert_string_equal(secret_text(stored->refresh_token), REFRESH_TOKEN);
                 (void)credential_free(stored);
@@ -325,7 +342,8 @@ static void archive_ends_it_and_is_repeatable(void **state) {
 
 static void archive_finds_what_a_crash_kept_out_of_the_record(void **state) {
         World *w = *state;
-        _cleanup_(credential_freep) Credential *c = world_credential(w, "notion", CUSTODY_MIRROR), *other = world_credential(w, "jira", CUSTODY_MIRROR);
+        _cleanup_(credential_freep) Credential *c = world_credential(w, "notion", CUSTODY_MIRROR),
+                                               *other = world_credential(w, "jira", CUSTODY_MIRROR);
         json_object *active;
         size_t n;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Answers that the platform never gives (hostile.py): each is a failure that a person can read, none is believed. Also the pure readers. */
+/* Answers that the platform never gives (hostile.py): each is a failure that a person can read, none is
+ * believed. Also the pure readers. */
 
 #include "tests/unit/platform/support.h"
 #include "util/clock.h"
@@ -9,8 +10,21 @@
 static void nonsense_is_a_failure(void **state) {
         World *w = *state;
         static const char *const behaviours[] = {
-                "not-json", "nothing", "array", "number", "null-members", "wrong-types", "strings-for-objects", "path-in-id", "foreign-id", "nul-in-id",
-                "long-id", "duplicate-keys", "deep", "not-utf8", "huge",
+                "not-json",
+                "nothing",
+                "array",
+                "number",
+                "null-members",
+                "wrong-types",
+                "strings-for-objects",
+                "path-in-id",
+                "foreign-id",
+                "nul-in-id",
+                "long-id",
+                "duplicate-keys",
+                "deep",
+                "not-utf8",
+                "huge",
         };
 
         w->config.adopt_wait_usec = 0;
@@ -50,7 +64,8 @@ static void refusals_in_a_strange_form_are_refusals(void **state) {
                 assert_int_equal(ensure_vault(w, &w->vault), FAILED);
                 assert_int_equal(w->failure.kind, FAILURE_PLATFORM);
                 assert_string_equal(w->failure.request_id, "req_1");
-                assert_true(w->failure.status == 302 || w->failure.status == 418 || w->failure.status == 400);
+                assert_true(w->failure.status == 302 || w->failure.status == 418 ||
+                                w->failure.status == 400);
                 assert_true(strlen(w->failure.message) < 512);
                 for (const char *c = w->failure.message; *c; c++)
                         assert_true((unsigned char)*c >= 0x20);
@@ -99,7 +114,8 @@ static void list_without_end_is_a_failure(void **state) {
 
 static void twin_is_adopted_only_when_it_fits(void **state) {
         World *w = *state;
-        static const char *const unfit[] = { "twin-archived", "twin-archived-strangely", "twin-without-time", "twin-with-a-strange-time", "twin-with-a-strange-id" };
+        static const char *const unfit[] = { "twin-archived", "twin-archived-strangely", "twin-without-time",
+                "twin-with-a-strange-time", "twin-with-a-strange-id" };
 
         w->config.adopt_wait_usec = 0;
         for (size_t i = 0; i < ELEMENTSOF(unfit); i++) {
@@ -118,7 +134,8 @@ static void twin_is_adopted_only_when_it_fits(void **state) {
 
 static void session_bound_to_anything_else_is_ended(void **state) {
         World *w = *state;
-        static const char *const behaviours[] = { "other-vault", "two-vaults", "no-vaults", "vaults-as-text" };
+        static const char *const behaviours[] = { "other-vault", "two-vaults", "no-vaults",
+                "vaults-as-text" };
         const ServiceProfile *services[] = { &w->services[0] };
         const SessionPlan plan = { .services = services, .n = 1, .model = w->config.platform_model };
         StoreBatch *batch = batch_new();
@@ -136,8 +153,10 @@ static void session_bound_to_anything_else_is_ended(void **state) {
                 assert_int_equal(w->failure.kind, FAILURE_PLATFORM);
                 assert_non_null(strstr(w->failure.message, "other vaults"));
                 assert_non_null(strstr(w->failure.message, "ended at once"));
-                (void)snprintf(archived, sizeof(archived), "POST %s /v1/sessions/sesn_1/archive", behaviours[i]);
-                (void)snprintf(interrupted, sizeof(interrupted), "POST %s /v1/sessions/sesn_1/events", behaviours[i]);
+                (void)snprintf(archived, sizeof(archived), "POST %s /v1/sessions/sesn_1/archive",
+                                behaviours[i]);
+                (void)snprintf(interrupted, sizeof(interrupted), "POST %s /v1/sessions/sesn_1/events",
+                                behaviours[i]);
                 assert_int_equal(hostile_saw(archived), 2);
                 assert_int_equal(hostile_saw(interrupted), 1);
                 assert_int_equal(agent_session_record_list(w->fixture->store, ALICE, &list, &n), 0);
@@ -168,7 +187,8 @@ static bool covers(const char *sent, const char *answered) {
 }
 
 static void definition_is_covered_by_what_says_the_same_and_more(void **state) {
-        assert_true(covers("{\"a\":{\"b\":[1,{\"c\":true}]}}", "{\"a\":{\"b\":[1,{\"c\":true,\"d\":null}],\"x\":1},\"y\":2}"));
+        assert_true(covers("{\"a\":{\"b\":[1,{\"c\":true}]}}",
+                        "{\"a\":{\"b\":[1,{\"c\":true,\"d\":null}],\"x\":1},\"y\":2}"));
         assert_true(covers("{\"model\":\"m\"}", "{\"model\":{\"id\":\"m\",\"speed\":\"fast\"}}"));
         assert_true(covers("{\"url\":\"https://a.test/m\"}", "{\"url\":\"https://a.test:443/m/\"}"));
         assert_false(covers("{\"model\":\"m\"}", "{\"model\":{\"id\":\"other\"}}"));
@@ -185,9 +205,16 @@ static void ids_come_from_a_harmless_alphabet(void **state) {
                 const char *json;
                 bool is_good;
         } cases[] = {
-                { "{\"id\":\"vlt_01Ab-_\"}", true }, { "{\"id\":\"vlt_\"}", false },        { "{\"id\":\"vlt_a/b\"}", false }, { "{\"id\":\"vlt_a?b\"}", false },
-                { "{\"id\":\"vlt_a.b\"}", false },   { "{\"id\":\"sesn_a\"}", false },      { "{\"id\":7}", false },           { "{}", false },
-                { "{\"id\":\"vlt_a b\"}", false },   { "{\"id\":\"vlt_a\\r\\nb\"}", false },
+                { "{\"id\":\"vlt_01Ab-_\"}", true },
+                { "{\"id\":\"vlt_\"}", false },
+                { "{\"id\":\"vlt_a/b\"}", false },
+                { "{\"id\":\"vlt_a?b\"}", false },
+                { "{\"id\":\"vlt_a.b\"}", false },
+                { "{\"id\":\"sesn_a\"}", false },
+                { "{\"id\":7}", false },
+                { "{}", false },
+                { "{\"id\":\"vlt_a b\"}", false },
+                { "{\"id\":\"vlt_a\\r\\nb\"}", false },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -203,14 +230,23 @@ static void waiting_time_is_whole_seconds_within_a_day(void **state) {
                 const char *header;
                 int64_t seconds;
         } cases[] = {
-                { "retry-after: 7", 7 }, { "Retry-After: 0", 0 }, { "retry-after: 86400", 86400 }, { "retry-after: 86401", -1 }, { "retry-after: 99999999999999999999", -1 },
-                { "retry-after: -1", -1 }, { "retry-after: 1.5", -1 }, { "retry-after: Fri, 31 Dec 1999 23:59:59 GMT", -1 }, { "x: 7", -1 }, { "retry-after: ", -1 },
+                { "retry-after: 7", 7 },
+                { "Retry-After: 0", 0 },
+                { "retry-after: 86400", 86400 },
+                { "retry-after: 86401", -1 },
+                { "retry-after: 99999999999999999999", -1 },
+                { "retry-after: -1", -1 },
+                { "retry-after: 1.5", -1 },
+                { "retry-after: Fri, 31 Dec 1999 23:59:59 GMT", -1 },
+                { "x: 7", -1 },
+                { "retry-after: ", -1 },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 char *headers[] = { (char *)(uintptr_t)cases[i].header, NULL };
 
-                assert_int_equal(answer_retry_after(&(HttpResponse){ .status = 429, .headers = headers }), cases[i].seconds);
+                assert_int_equal(answer_retry_after(&(HttpResponse){ .status = 429, .headers = headers }),
+                                cases[i].seconds);
         }
 }
 

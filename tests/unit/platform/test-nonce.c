@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Exactly one platform vault per local vault, whatever goes wrong in between (V3, T35), against the emulator over TLS. */
+/* Exactly one platform vault per local vault, whatever goes wrong in between (V3, T35), against the
+ * emulator over TLS. */
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -16,7 +17,8 @@ static size_t n_vaults(World *w) {
         return n;
 }
 
-/* Ensures, and holds that there is one vault, of that id, and that the record says so after a restart too. */
+/* Ensures, and holds that there is one vault, of that id, and that the record says so after a restart
+ * too. */
 static void ensures_one(World *w) {
         _cleanup_(freep) char *path = NULL, *id = NULL;
         int r = ensure_vault(w, &w->vault);
@@ -53,7 +55,8 @@ static void nonce_is_durable_before_the_create(void **state) {
         World *w = *state;
         _cleanup_(vault_freep) Vault *stored = NULL;
 
-        /* Nothing can be sent: what is left in the store is what was written before. A refusal would take it away again, so it is cut. */
+        /* Nothing can be sent: what is left in the store is what was written before. A refusal would
+         * take it away again, so it is cut. */
         fault(w, "{\"match\":\"POST /v1/vaults\",\"kind\":\"cut-before-write\",\"times\":-1}");
         assert_int_equal(ensure_vault(w, &w->vault), FAILED);
         assert_platform_failure(w, -1);
@@ -73,7 +76,8 @@ static void cut_answer_adopts_not_doubles(void **state) {
                 _cleanup_(vault_freep) Vault *v = world_vault(w, 2000 + i, "carol");
                 _cleanup_(freep) char *order = NULL;
 
-                assert_true(asprintf(&order, "{\"match\":\"POST /v1/vaults\",\"kind\":\"%s\"}", kinds[i]) > 0);
+                assert_true(asprintf(&order, "{\"match\":\"POST /v1/vaults\",\"kind\":\"%s\"}", kinds[i]) >
+                                0);
                 fault(w, order);
                 assert_int_equal(ensure_vault(w, &v), 0);
                 assert_int_equal(asked(w, "POST", "/v1/vaults"), 1);
@@ -116,8 +120,11 @@ static void plant_nonce(World *w, const char *nonce) {
 static void plant_vault(World *w, const char *name, const char *nonce) {
         _cleanup_(freep) char *body = NULL;
 
-        assert_true(asprintf(&body, "{\"display_name\":\"%s\",\"metadata\":{\"uid\":\"1000\",\"user\":\"alice\"%s%s%s}}", name,
-                        nonce ? ",\"vaultd_nonce\":\"" : "", nonce ?: "", nonce ? "\"" : "") > 0);
+        assert_true(asprintf(&body,
+                                    "{\"display_name\":\"%s\",\"metadata\":{\"uid\":\"1000\",\"user\":"
+                                    "\"alice\"%s%s%s}}",
+                                    name, nonce ? ",\"vaultd_nonce\":\"" : "", nonce ?: "",
+                                    nonce ? "\"" : "") > 0);
         json_object_put(ask(w, "POST", "/v1/vaults", body, 200));
 }
 
@@ -138,7 +145,8 @@ static void decoy_with_the_same_name_and_tags_is_never_adopted(void **state) {
         for (size_t i = 0; i < n; i++) {
                 json_object *vault = json_object_array_get_idx(list, i);
 
-                assert_int_equal(streq(json_string(vault, "id"), w->vault->platform_vault_id), streq_ptr(object_metadata(vault, "vaultd_nonce"), NONCE));
+                assert_int_equal(streq(json_string(vault, "id"), w->vault->platform_vault_id),
+                                streq_ptr(object_metadata(vault, "vaultd_nonce"), NONCE));
         }
         json_object_put(list);
 }
@@ -151,9 +159,13 @@ static void vault_with_our_nonce_that_was_used_is_not_adopted(void **state) {
         plant_nonce(w, NONCE);
         plant_vault(w, "x", NONCE);
         json_object *list = listed(w, "/v1/vaults", &n);
-        assert_true(asprintf(&path, "/v1/vaults/%s/credentials", json_string(json_object_array_get_idx(list, 0), "id")) > 0);
+        assert_true(asprintf(&path, "/v1/vaults/%s/credentials",
+                                    json_string(json_object_array_get_idx(list, 0), "id")) > 0);
         json_object_put(list);
-        json_object_put(ask(w, "POST", path, "{\"auth\":{\"type\":\"static_bearer\",\"mcp_server_url\":\"https://evil.test/mcp\",\"token\":\"t\"}}", 200));
+        json_object_put(ask(w, "POST", path,
+                        "{\"auth\":{\"type\":\"static_bearer\",\"mcp_server_url\":\"https://evil.test/"
+                        "mcp\",\"token\":\"t\"}}",
+                        200));
         w->config.adopt_wait_usec = 300 * USEC_PER_MSEC;
         ensures_one(w);
         assert_null(strstr(path, w->vault->platform_vault_id));
@@ -167,7 +179,8 @@ static void archived_vault_with_our_nonce_is_not_adopted(void **state) {
         plant_nonce(w, NONCE);
         plant_vault(w, "x", NONCE);
         json_object *list = listed(w, "/v1/vaults", &n);
-        assert_true(asprintf(&path, "/v1/vaults/%s/archive", json_string(json_object_array_get_idx(list, 0), "id")) > 0);
+        assert_true(asprintf(&path, "/v1/vaults/%s/archive",
+                                    json_string(json_object_array_get_idx(list, 0), "id")) > 0);
         json_object_put(list);
         json_object_put(ask(w, "POST", path, NULL, 200));
         w->config.adopt_wait_usec = 300 * USEC_PER_MSEC;
@@ -181,7 +194,8 @@ static void vault_from_before_the_nonce_is_not_adopted(void **state) {
 
         plant_vault(w, "x", NONCE);
         w->vault->platform_nonce = strdup(NONCE);
-        w->vault->platform_nonce_usec = now_realtime() + 3600 * USEC_PER_SEC; /* the vault there is an hour older than that */
+        w->vault->platform_nonce_usec = now_realtime() +
+                                        3600 * USEC_PER_SEC; /* the vault there is an hour older than that */
         assert_int_equal(vault_record_put(batch, w->fixture->keyring, w->vault), 0);
         assert_int_equal(commit(w->fixture, batch), 0);
         world_restart(w);
@@ -204,7 +218,8 @@ static void two_vaults_with_our_nonce_are_refused(void **state) {
 
         json_object *list = listed(w, "/v1/vaults", &n);
         for (size_t i = 0; i < n; i++)
-                assert_non_null(strstr(w->failure.message, json_string(json_object_array_get_idx(list, i), "id")));
+                assert_non_null(strstr(
+                                w->failure.message, json_string(json_object_array_get_idx(list, i), "id")));
         json_object_put(list);
 }
 
@@ -227,8 +242,11 @@ static void refusal_is_clear_and_leaves_no_nonce(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(statuses); i++) {
                 _cleanup_(freep) char *order = NULL;
 
-                assert_true(asprintf(&order, "{\"match\":\"POST /v1/vaults\",\"kind\":\"status\",\"status\":%d%s}", statuses[i],
-                                statuses[i] == 429 ? ",\"retry_after\":17" : "") > 0);
+                assert_true(asprintf(&order,
+                                            "{\"match\":\"POST "
+                                            "/v1/vaults\",\"kind\":\"status\",\"status\":%d%s}",
+                                            statuses[i],
+                                            statuses[i] == 429 ? ",\"retry_after\":17" : "") > 0);
                 fault(w, order);
                 assert_int_equal(ensure_vault(w, &w->vault), FAILED);
                 assert_platform_failure(w, statuses[i]);
@@ -249,7 +267,10 @@ static void refusal_is_clear_and_leaves_no_nonce(void **state) {
 static void create_is_not_repeated_when_the_platform_is_busy(void **state) {
         World *w = *state;
 
-        fault(w, "{\"match\":\"POST /v1/vaults\",\"kind\":\"status\",\"status\":429,\"retry_after\":1,\"should_retry\":true,\"times\":-1}");
+        fault(w, "{\"match\":\"POST "
+                 "/v1/"
+                 "vaults\",\"kind\":\"status\",\"status\":429,\"retry_after\":1,\"should_retry\":true,"
+                 "\"times\":-1}");
         assert_int_equal(ensure_vault(w, &w->vault), FAILED);
         assert_platform_failure(w, 429);
         assert_int_equal(asked(w, "POST", "/v1/vaults"), 1);
@@ -290,7 +311,9 @@ static void reads_are_repeated_while_the_platform_is_busy(void **state) {
         plant_nonce(w, NONCE);
         plant_vault(w, "ours", NONCE);
         w->config.adopt_wait_usec = 0;
-        fault(w, "{\"match\":\"GET /v1/vaults\",\"kind\":\"status\",\"status\":429,\"retry_after\":1},{\"match\":\"GET /v1/vaults\",\"kind\":\"cut-before-write\"}");
+        fault(w, "{\"match\":\"GET "
+                 "/v1/vaults\",\"kind\":\"status\",\"status\":429,\"retry_after\":1},{\"match\":\"GET "
+                 "/v1/vaults\",\"kind\":\"cut-before-write\"}");
         begin_usec = now_monotonic();
         assert_int_equal(ensure_vault(w, &w->vault), 0);
         assert_true(now_monotonic() - begin_usec >= USEC_PER_SEC);
@@ -300,19 +323,28 @@ static void reads_are_repeated_while_the_platform_is_busy(void **state) {
 
 static void platform_that_cannot_be_reached_is_a_failure(void **state) {
         World *w = *state;
-        _cleanup_(freep) char *url = w->config.platform_url;
 
         /* Port 9 of loopback is allowed here and nobody listens. */
         w->platform = platform_free(w->platform);
         w->http = http_free(w->http);
-        w->config.platform_url = (char *)"https://127.0.0.1:9";
-        assert_int_equal(http_new(w->fixture->event, &(HttpOptions){ .allow_private = (const char *const[]){ "127.0.0.1:9", NULL }, .user_agent = "t" }, &w->http), 0);
-        assert_int_equal(platform_new(&(PlatformOptions){ w->http, w->fixture->store, w->fixture->keyring, &w->config, w->key, HOST }, &w->platform), 0);
+        free(w->config.platform_url);
+        w->config.platform_url = strdup("https://127.0.0.1:9");
+        assert_int_equal(
+                        http_new(w->fixture->event,
+                                        &(HttpOptions){ .allow_private =
+                                                                        (const char *const[]){ "127.0.0.1:9",
+                                                                                        NULL },
+                                                        .user_agent = "t" },
+                                        &w->http),
+                        0);
+        assert_int_equal(platform_new(&(PlatformOptions){ w->http, w->fixture->store, w->fixture->keyring,
+                                                      &w->config, w->key, HOST },
+                                         &w->platform),
+                        0);
         assert_int_equal(ensure_vault(w, &w->vault), FAILED);
         assert_platform_failure(w, -1);
         assert_non_null(strstr(w->failure.message, "refused"));
         assert_null(w->vault->platform_nonce); /* it certainly never left this host */
-        w->config.platform_url = NULL;
 }
 
 /* Two connects of one user at once. */
@@ -344,8 +376,12 @@ static void two_at_once_make_one(void **state) {
 
         fault(w, "{\"match\":\"POST /v1/vaults\",\"kind\":\"slow\",\"seconds\":0.2}");
         for (size_t i = 0; i < 2; i++) {
-                assert_int_equal(vault_record_read(w->fixture->store, w->fixture->keyring, ALICE, &b.vaults[i]), 0);
-                assert_int_equal(fiber_spawn(w->fixture->event, i ? both_second : both_first, both_done, &b, NULL), 0);
+                assert_int_equal(vault_record_read(w->fixture->store, w->fixture->keyring, ALICE,
+                                                 &b.vaults[i]),
+                                0);
+                assert_int_equal(fiber_spawn(w->fixture->event, i ? both_second : both_first, both_done, &b,
+                                                 NULL),
+                                0);
         }
         while (b.n_done < 2)
                 assert_true(sd_event_run(w->fixture->event, UINT64_MAX) >= 0);
@@ -364,7 +400,9 @@ static void cancelled_while_waiting_in_line(void **state) {
 
         fault(w, "{\"match\":\"POST /v1/vaults\",\"kind\":\"slow\",\"seconds\":0.3}");
         for (size_t i = 0; i < 2; i++)
-                assert_int_equal(vault_record_read(w->fixture->store, w->fixture->keyring, ALICE, &b.vaults[i]), 0);
+                assert_int_equal(vault_record_read(w->fixture->store, w->fixture->keyring, ALICE,
+                                                 &b.vaults[i]),
+                                0);
         assert_int_equal(fiber_spawn(w->fixture->event, both_first, both_done, &b, NULL), 0);
         assert_int_equal(fiber_spawn(w->fixture->event, both_second, both_done, &b, &second), 0);
         for (unsigned i = 0; i < 6; i++)
@@ -379,7 +417,8 @@ static void cancelled_while_waiting_in_line(void **state) {
                 (void)vault_free(b.vaults[i]);
 }
 
-/* A child does the work and is killed while the answer is on its way: the vault exists, its id is written nowhere. */
+/* A child does the work and is killed while the answer is on its way: the vault exists, its id is
+ * written nowhere. */
 static void kill_between_create_and_record(World *w) {
         unsigned tries = 0;
         int status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Agent sessions: bound to exactly one vault, with an agent whose tools are off but for what policy names (S1, S3), against the emulator. */
+/* Agent sessions: bound to exactly one vault, with an agent whose tools are off but for what policy
+ * names (S1, S3), against the emulator. */
 
 #include "tests/unit/platform/support.h"
 #include "util/clock.h"
@@ -83,7 +84,8 @@ static void session_bound_to_exactly_one_vault(void **state) {
         there = session_there(w, session->id);
         assert_int_equal(json_get_array(there, "vault_ids", &vaults), 0);
         assert_int_equal(json_object_array_length(vaults), 1);
-        assert_string_equal(json_object_get_string(json_object_array_get_idx(vaults, 0)), w->vault->platform_vault_id);
+        assert_string_equal(json_object_get_string(json_object_array_get_idx(vaults, 0)),
+                        w->vault->platform_vault_id);
         assert_string_not_equal(w->vault->platform_vault_id, bob->platform_vault_id);
         assert_string_equal(json_string(there, "status"), "idle");
         assert_string_equal(json_string(there, "title"), "a title");
@@ -153,14 +155,16 @@ static void agent_tools_are_off_by_default(void **state) {
         assert_int_equal(json_get_array(tools, "configs", &object), 0);
         assert_int_equal(json_object_array_length(object), 0);
 
-        /* Notion: search on, fetch (in both lists) and create asked about, wipe denied and so not there; the rest off. */
+        /* Notion: search on, fetch (in both lists) and create asked about, wipe denied and so not there;
+         * the rest off. */
         tools = element(agent, "tools", 2, 3);
         assert_string_equal(json_string(tools, "mcp_server_name"), "notion");
         assert_int_equal(json_get_object(tools, "default_config", &object), 0);
         assert_switched(object, false, "always_ask");
         static const struct {
                 const char *name, *policy;
-        } expected[] = { { "search", "always_allow" }, { "fetch", "always_ask" }, { "create", "always_ask" } };
+        } expected[] = { { "search", "always_allow" }, { "fetch", "always_ask" },
+                { "create", "always_ask" } };
         for (size_t i = 0; i < ELEMENTSOF(expected); i++) {
                 object = element(tools, "configs", i, ELEMENTSOF(expected));
                 assert_string_equal(json_string(object, "name"), expected[i].name);
@@ -181,7 +185,8 @@ static void server_without_policy_has_no_tool(void **state) {
         there = session_there(w, session->id);
         assert_int_equal(json_get_object(there, "agent", &agent), 0);
         for (size_t i = 1; i < 3; i++) {
-                assert_int_equal(json_get_object(element(agent, "tools", i, 3), "default_config", &object), 0);
+                assert_int_equal(json_get_object(element(agent, "tools", i, 3), "default_config", &object),
+                                0);
                 assert_switched(object, false, NULL);
                 assert_int_equal(json_get_array(element(agent, "tools", i, 3), "configs", &object), 0);
                 assert_int_equal(json_object_array_length(object), 0);
@@ -251,7 +256,10 @@ static void session_keeps_the_version_that_we_made(void **state) {
         scene_init(w, &s, false);
         first = starts(w, &s, NULL);
         assert_true(asprintf(&path, "/v1/agents/%s", first->agent_id) > 0);
-        json_object_put(ask(w, "POST", path, "{\"mcp_servers\":[],\"tools\":[{\"type\":\"agent_toolset_20260401\",\"default_config\":{\"enabled\":true}}]}", 200));
+        json_object_put(ask(w, "POST", path,
+                        "{\"mcp_servers\":[],\"tools\":[{\"type\":\"agent_toolset_20260401\",\"default_"
+                        "config\":{\"enabled\":true}}]}",
+                        200));
         second = starts(w, &s, NULL);
         assert_int_equal(second->agent_version, 1);
         there = session_there(w, second->id);
@@ -285,7 +293,8 @@ static void cut_answers_do_not_double(void **state) {
         static const char *const paths[] = { "/v1/agents", "/v1/environments", "/v1/sessions" };
 
         scene_init(w, &s, false);
-        fault(w, "{\"match\":\"POST /v1/agents\",\"kind\":\"cut-after-write\"},{\"match\":\"POST /v1/environments\",\"kind\":\"cut-mid-answer\"},"
+        fault(w, "{\"match\":\"POST /v1/agents\",\"kind\":\"cut-after-write\"},{\"match\":\"POST "
+                 "/v1/environments\",\"kind\":\"cut-mid-answer\"},"
                  "{\"match\":\"POST /v1/sessions\",\"kind\":\"status-after-write\"}");
         (void)agent_session_free(starts(w, &s, "hello"));
         for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
@@ -301,7 +310,9 @@ static void altered_agent_with_our_nonce_is_not_adopted(void **state) {
         _cleanup_(definition_done) Definition d = {};
         _cleanup_(agent_session_freep) AgentSession *session = NULL;
         StoreBatch *batch = batch_new();
-        PlatformObject o = { .kind = RECORD_AGENT, .nonce = (char *)"00112233445566778899aabbccddeeff", .nonce_usec = now_realtime() };
+        PlatformObject o = { .kind = RECORD_AGENT,
+                .nonce = (char *)"00112233445566778899aabbccddeeff",
+                .nonce_usec = now_realtime() };
         json_object *planted;
 
         scene_init(w, &s, false);
@@ -309,8 +320,12 @@ static void altered_agent_with_our_nonce_is_not_adopted(void **state) {
         o.digest = d.digest;
         assert_int_equal(platform_object_record_put(batch, &o), 0);
         assert_int_equal(commit(w->fixture, batch), 0);
-        planted = ask(w, "POST", "/v1/agents", "{\"name\":\"vaultd: jira, notion\",\"model\":\"claude-opus-4-5\",\"metadata\":{\"vaultd_nonce\":"
-                        "\"00112233445566778899aabbccddeeff\"},\"tools\":[{\"type\":\"agent_toolset_20260401\"}]}", 200);
+        planted = ask(w, "POST", "/v1/agents",
+                        "{\"name\":\"vaultd: jira, "
+                        "notion\",\"model\":\"claude-opus-4-5\",\"metadata\":{\"vaultd_nonce\":"
+                        "\"00112233445566778899aabbccddeeff\"},\"tools\":[{\"type\":\"agent_toolset_"
+                        "20260401\"}]}",
+                        200);
         w->config.adopt_wait_usec = 200 * USEC_PER_MSEC;
         session = starts(w, &s, NULL);
         assert_string_not_equal(session->agent_id, json_string(planted, "id"));
@@ -330,7 +345,11 @@ static void failures_are_clear_and_leave_no_half_record(void **state) {
                 for (size_t j = 0; j < ELEMENTSOF(statuses); j++) {
                         _cleanup_(freep) char *order = NULL;
 
-                        assert_true(asprintf(&order, "{\"match\":\"POST %s\",\"kind\":\"status\",\"status\":%d,\"times\":-1,\"retry_after\":9}", paths[i], statuses[j]) > 0);
+                        assert_true(asprintf(&order,
+                                                    "{\"match\":\"POST "
+                                                    "%s\",\"kind\":\"status\",\"status\":%d,\"times\":-1,"
+                                                    "\"retry_after\":9}",
+                                                    paths[i], statuses[j]) > 0);
                         fault(w, order);
                         assert_int_equal(start_session(w, &s.plan, NULL, &session), FAILED);
                         assert_platform_failure(w, statuses[j]);
@@ -344,7 +363,8 @@ static void failures_are_clear_and_leave_no_half_record(void **state) {
         assert_int_equal(n_of(w, "/v1/sessions"), 1);
 }
 
-/* Leaves a record "new-…" with this nonce, and on the platform a session of that nonce unless told otherwise. */
+/* Leaves a record "new-…" with this nonce, and on the platform a session of that nonce unless told
+ * otherwise. */
 static void leave_half(World *w, Scene *s, const char *vault_id, bool is_created) {
         _cleanup_(agent_session_freep) AgentSession *first = NULL;
         StoreBatch *batch = batch_new();
@@ -359,9 +379,12 @@ static void leave_half(World *w, Scene *s, const char *vault_id, bool is_created
         half.created_usec = now_realtime();
         assert_int_equal(agent_session_record_put(batch, &half), 0);
         assert_int_equal(commit(w->fixture, batch), 0);
-        assert_true(asprintf(&body, "{\"agent\":{\"type\":\"agent\",\"id\":\"%s\",\"version\":1},\"environment_id\":\"%s\",\"vault_ids\":[\"%s\"],"
+        assert_true(asprintf(&body,
+                                    "{\"agent\":{\"type\":\"agent\",\"id\":\"%s\",\"version\":1},"
+                                    "\"environment_id\":\"%s\",\"vault_ids\":[\"%s\"],"
                                     "\"metadata\":{\"vaultd_nonce\":\"%s\"}}",
-                                    half.agent_id, half.environment_id, vault_id ?: w->vault->platform_vault_id, half.nonce) > 0);
+                                    half.agent_id, half.environment_id,
+                                    vault_id ?: w->vault->platform_vault_id, half.nonce) > 0);
         if (is_created)
                 json_object_put(ask(w, "POST", "/v1/sessions", body, 200));
         world_restart(w);

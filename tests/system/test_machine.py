@@ -35,8 +35,9 @@ def gone(name, seconds=10):
 def other_process():
     """Another process that boots a machine and waits: (Popen, name)."""
     name = f"k{os.getpid()}x{time.monotonic_ns() % 10**8}"
+    # A check that was started in the background ignores SIGINT, and its children would inherit that.
     process = subprocess.Popen([sys.executable, "-B", "-c", BOOT_AND_WAIT, str(HERE), name], stdout=subprocess.PIPE,
-                               text=True)
+                               text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stdout.readline().strip() == name
     yield process, name
     process.kill()
@@ -98,7 +99,7 @@ def test_each_boot_is_pristine_unless_the_layer_is_kept(tmp_path):
 def test_nothing_stays_when_the_caller_is_killed(other_process, number):
     process, name = other_process
     process.send_signal(number)
-    process.wait()
+    process.wait(30)
     assert gone(name) == []
 
 

@@ -85,7 +85,8 @@ int challenge_parse(const char *value, Challenge *challenge) {
                 if (!text)
                         return 0;
                 char **field = is_bearer ? challenge_field(challenge, word, n) : NULL;
-                if (field && !*field)
+                /* An empty value says nothing; it is also what the padding of a token68 looks like from here. */
+                if (field && !*field && *text)
                         *field = TAKE_PTR(text);
         }
 }

@@ -13,7 +13,7 @@
 #include "util/encode.h"
 #include "util/fiber.h"
 
-#define WORKSPACES 40U
+#define WORKSPACES 100U
 
 static struct {
         char directory[64];

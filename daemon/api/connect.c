@@ -282,7 +282,7 @@ static int disconnect(Manager *m, const Vault *vault, Credential **c, bool *ret_
                 return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile");
         if (r < 0)
                 return r;
-        if (m->platform && (*c)->platform_credential_id) {
+        if (m->platform) {
                 r = platform_archive_credential(m->platform, vault, *c, failure);
                 if (r != 0)
                         return r;

@@ -38,33 +38,60 @@ void format_rfc3339(uint64_t realtime_usec, char ret[static 21]) {
                 memcpy(ret, "0000-00-00T00:00:00Z", 21);
 }
 
-int parse_rfc3339(const char *text, uint64_t *ret_usec) {
-        int year, month, day, hour, minute, second, n = 0, offset = 0;
-        uint64_t fraction = 0, unit = USEC_PER_SEC / 10;
+/* Whether text begins like pattern, in which 0 stands for any digit and T for what may part date and time. sscanf(3) alone would take blanks and signs for digits. */
+static bool has_form(const char *text, const char *pattern) {
+        for (; *pattern; text++, pattern++)
+                if (*pattern == '0'               ? !isdigit((unsigned char)*text)
+                                : *pattern == 'T' ? *text != 'T' && *text != 't' && *text != ' '
+                                                  : *text != *pattern)
+                        return false;
+        return true;
+}
 
-        if (strlen(text) > 64 || sscanf(text, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second, &n) != 6 || n == 0)
+/* "Z" or "+02:00" up to the end of the text, in seconds. */
+static int parse_offset(const char *text, int *ret) {
+        int hours, minutes;
+
+        if ((*text == 'Z' || *text == 'z') && text[1] == 0) {
+                *ret = 0;
+                return 0;
+        }
+        if ((*text != '+' && *text != '-') || !has_form(text + 1, "00:00") || text[6] != 0 ||
+                        sscanf(text + 1, "%2d:%2d", &hours, &minutes) != 2 || hours > 23 || minutes > 59)
                 return -EBADMSG;
-        text += n;
+        *ret = (hours * 60 + minutes) * 60 * (*text == '-' ? -1 : 1);
+        return 0;
+}
+
+int parse_rfc3339(const char *text, uint64_t *ret_usec) {
+        uint64_t fraction = 0, unit = USEC_PER_SEC / 10;
+        struct tm t = {};
+        int offset;
+
+        if (strnlen(text, 65) > 64 || !has_form(text, "0000-00-00T00:00:00") ||
+                        sscanf(text, "%4d-%2d-%2d%*c%2d:%2d:%2d", &t.tm_year, &t.tm_mon, &t.tm_mday,
+                                        &t.tm_hour, &t.tm_min, &t.tm_sec) != 6)
+                return -EBADMSG;
+        text += strlen("0000-00-00T00:00:00");
         if (*text == '.') {
                 if (!isdigit((unsigned char)*++text))
                         return -EBADMSG;
                 for (; isdigit((unsigned char)*text); text++, unit /= 10)
                         fraction += (uint64_t)(*text - '0') * unit;
         }
-        if (*text == '+' || *text == '-') {
-                int hours, minutes;
-
-                if (sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &n) != 2 || text[1 + n] != 0 || hours > 23 || minutes > 59)
-                        return -EBADMSG;
-                offset = (hours * 60 + minutes) * 60 * (*text == '-' ? -1 : 1);
-        } else if ((*text != 'Z' && *text != 'z') || text[1] != 0)
-                return -EBADMSG;
-        if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || hour < 0 || minute > 59 || minute < 0 || second > 60 || second < 0)
+        if (parse_offset(text, &offset) < 0)
                 return -EBADMSG;
 
-        struct tm t = { .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = minute, .tm_sec = second };
+        const struct tm said = t;
+        if (said.tm_year < 1970 || said.tm_hour > 23 || said.tm_min > 59 || said.tm_sec > 60)
+                return -EBADMSG;
+        t.tm_year -= 1900;
+        t.tm_mon -= 1;
         int64_t seconds = (int64_t)timegm(&t) - offset;
-        if (seconds < 0)
+        /* timegm(3) carries 30 February over into March: a day that does not exist. Only a leap second may carry. */
+        if (said.tm_sec < 60 && (t.tm_mday != said.tm_mday || t.tm_mon != said.tm_mon - 1))
+                return -EBADMSG;
+        if (said.tm_mon < 1 || said.tm_mon > 12 || said.tm_mday < 1 || said.tm_mday > 31 || seconds < 0)
                 return -EBADMSG;
         *ret_usec = (uint64_t)seconds * USEC_PER_SEC + fraction;
         return 0;

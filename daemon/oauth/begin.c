@@ -154,6 +154,9 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
                 r = redirect_uri(o, p, d.authority.issuer, &redirect);
         if (r == 0)
                 r = client_ensure(o, p, &d, redirect, &client_secret, failure);
+        /* Once more: others of this caller may have begun during the exchanges above. */
+        if (r == 0)
+                r = flow_make_room(o, vault->uid, p->name, label, failure);
         if (r == 0)
                 r = flow_new(o, vault, user, p, label, way, is_replacing_account, &d, &flow, &ticket);
         discovery_done(&d);

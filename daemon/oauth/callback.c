@@ -87,7 +87,18 @@ static int callback_check_pin(Oauth *o, const Flow *f, const ServiceProfile *p, 
         return failure->hint && failure->pinned && failure->offered ? FAILED : -ENOMEM;
 }
 
-/* Code → tokens → account → quarantine. Tokens that do not reach the quarantine are revoked. */
+/* For tokens that no record holds. */
+static void callback_revoke(Oauth *o, const ServiceProfile *p, Flow *f) {
+        Failure ignored = {};
+
+        if (token_revoke(o, p->title, &f->authority, f->client_secret, f->access_token, f->refresh_token, &ignored) != 0)
+                log_warning("%s: tokens of a connection that failed could not be revoked: %s", p->title, ignored.message ?: "out of memory");
+        failure_done(&ignored);
+        f->access_token = secret_free(f->access_token);
+        f->refresh_token = secret_free(f->refresh_token);
+}
+
+/* Code → tokens → account → quarantine. From the moment the record has the tokens, whoever ends the flow revokes them. */
 static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char *code, char **ret_claim_code, Failure *failure) {
         const ServiceProfile *p = config_find_service(o->config, (*flow)->service);
         TokenAnswer tokens = {};
@@ -96,52 +107,59 @@ static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char
         if (!p || !streq(p->url, (*flow)->upstream))
                 return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host, or moved, meanwhile", (*flow)->service);
         r = token_redeem(o, *flow, p->title, code, &tokens, failure);
-        if (r != 0)
-                return r;
-        r = account_ask(o, p, *flow, tokens.access_token, &(*flow)->account_id, &(*flow)->account_name, failure);
-        if (r == 0)
-                r = callback_check_pin(o, *flow, p, failure);
-        if (r == 0)
-                r = flow_quarantine(o, vault, flow, &tokens, ret_claim_code, failure);
-        else {
-                Failure ignored = {};
-
-                if (token_revoke(o, p->title, &(*flow)->authority, (*flow)->client_secret, tokens.access_token, tokens.refresh_token, &ignored) != 0)
-                        log_warning("%s: tokens of a connection that failed could not be revoked: %s", p->title, ignored.message ?: "out of memory");
-                failure_done(&ignored);
+        if (r == 0) {
+                r = flow_keep_tokens(o, vault, flow, &tokens);
+                if (r != 0)
+                        callback_revoke(o, p, *flow);
+                if (r == FLOW_MOVED)
+                        r = failure_set(failure, FAILURE_FLOW, NULL, "the connection was given up or replaced meanwhile; nothing was stored");
         }
         token_answer_done(&tokens);
-        return r;
+        if (r == 0)
+                r = account_ask(o, p, *flow, (*flow)->access_token, &(*flow)->account_id, &(*flow)->account_name, failure);
+        if (r == 0)
+                r = callback_check_pin(o, *flow, p, failure);
+        return r == 0 ? flow_quarantine(o, vault, flow, ret_claim_code, failure) : r;
 }
 
-/* From here on the state is used up: success parks a grant, everything else ends the flow. */
-static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret, char **ret_claim_code, Failure *failure) {
+/* Success parks a grant. */
+static int callback_work(Oauth *o, Flow **flow, const CallbackAnswer *a, char **ret_claim_code, Failure *failure) {
         _cleanup_(vault_freep) Vault *vault = NULL;
-        _cleanup_(flow_freep) Flow *flow = taken;
         int r;
 
-        r = vault_record_read(o->store, o->keyring, flow->uid, &vault);
+        r = vault_record_read(o->store, o->keyring, (*flow)->uid, &vault);
         if (r < 0)
                 return r;
         if (vault->state != VAULT_ACTIVE)
-                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of %s is closed", flow->user);
-
-        r = callback_check_origin(o, flow, a, failure);
+                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of %s is closed", (*flow)->user);
+        r = callback_check_origin(o, *flow, a, failure);
         if (r == 0)
-                r = callback_check_answer(o, flow, a, failure);
-        if (r == 0) {
-                flow->state = FLOW_EXCHANGING;
-                r = flow_advance(o, vault, &flow, failure);
-                if (r != 0)
-                        return r; /* lost the race: the flow is the other callback's */
-                r = callback_redeem(o, vault, &flow, a->code, ret_claim_code, failure);
-        }
+                r = callback_check_answer(o, *flow, a, failure);
+        if (r != 0)
+                return r;
+        (*flow)->state = FLOW_EXCHANGING;
+        r = flow_advance(o, vault, flow, failure); /* of two with this state one loses here, and then ends nothing: it moved */
+        return r == 0 ? callback_redeem(o, vault, flow, a->code, ret_claim_code, failure) : r;
+}
+
+/* From here on the state is used up: what does not park a grant ends the flow, so that nobody waits for it. A shutdown leaves it to the
+ * next start. */
+static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret, char **ret_claim_code, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = taken;
+        Failure fault = {};
+        int r;
+
+        r = callback_work(o, &flow, a, ret_claim_code, failure);
         if (r == 0) {
                 *ret = TAKE_PTR(flow);
                 return 0;
         }
-        if (r == FAILED)
-                (void)flow_end(o, TAKE_PTR(flow), failure);
+        if (r < 0 && r != -ECANCELED)
+                (void)failure_set(&fault, FAILURE_FLOW, "Run: vaultctl connect", "%s", r == -ENOSPC ? "vaultd cannot store more: its disk or its map is full"
+                                                                                                    : "vaultd failed; its journal says more");
+        if (r != -ECANCELED)
+                (void)flow_end(o, TAKE_PTR(flow), r < 0 ? &fault : failure);
+        failure_done(&fault);
         return r;
 }
 

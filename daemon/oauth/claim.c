@@ -27,6 +27,7 @@ static int claim_code_normalise(const char *code, char ret[static 16]) {
         return 0;
 }
 
+/* The try is counted durably before its caller hears of it; FLOW_MOVED when it could not be, since others tried meanwhile. */
 static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = taken;
         unsigned left = flow->tries_left > 0 ? flow->tries_left - 1 : 0;
@@ -34,15 +35,16 @@ static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *fa
 
         if (left == 0) {
                 r = failure_set(failure, FAILURE_CLAIM, NULL, "that was the third wrong code: the grant is revoked, nothing was stored");
-                if (r == FAILED)
-                        (void)flow_end(o, TAKE_PTR(flow), failure);
+                if (r == FAILED && flow_end(o, TAKE_PTR(flow), failure) == FLOW_MOVED)
+                        return FLOW_MOVED;
         } else {
                 flow->tries_left = left;
-                r = flow_advance(o, vault, &flow, failure);
-                if (r == 0)
-                        r = failure_set(failure, FAILURE_CLAIM, NULL, "that is not the code the page showed; %u %s left", left, left == 1 ? "try" : "tries");
+                r = flow_commit(o, vault, &flow);
+                if (r != 0)
+                        return r;
+                r = failure_set(failure, FAILURE_CLAIM, NULL, "that is not the code the page showed; %u %s left", left, left == 1 ? "try" : "tries");
         }
-        if (r == FAILED && failure->kind == FAILURE_CLAIM)
+        if (r == FAILED)
                 failure->tries_left = left;
         return r;
 }
@@ -145,7 +147,7 @@ static int pin_from_flow(Oauth *o, const Flow *f, StoreBatch *batch) {
 }
 
 /* The credential, the pin and the flow's end are one commit. A former credential of the place makes way; what the platform holds of it is kept in view. */
-static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, Credential **ret, Failure *failure) {
+static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, Credential **ret) {
         _cleanup_(credential_freep) Credential *former = NULL, *fresh = NULL;
         _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
         int r;
@@ -168,7 +170,7 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
         if (r < 0)
                 return r;
         if (r == STORE_CONFLICT)
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was finished or given up meanwhile");
+                return FLOW_MOVED;
 
         if (former && !streq(former->account_id, fresh->account_id)) {
                 /* Another account takes the place: the former grant is of no use to anybody. With the same account it is left alone,
@@ -187,9 +189,26 @@ Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key) {
         return has_workspace_key ? CUSTODY_MIRROR : CUSTODY_HOST;
 }
 
+/* One look at the records; FLOW_MOVED when they changed under it. */
+static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool has_code, const uint8_t mac[static 32], const char *account_id,
+                bool has_workspace_key, Credential **ret, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        int r;
+
+        r = claim_find(o, vault->uid, flow_id, mac, &flow, failure);
+        if (r != 0)
+                return r;
+        if (!claim_is_proved(flow, has_code, mac, account_id))
+                return claim_rejected(o, vault, TAKE_PTR(flow), failure);
+
+        const ServiceProfile *profile = config_find_service(o->config, flow->service);
+        if (!profile)
+                return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host meanwhile", flow->service);
+        return claim_commit(o, vault, flow, oauth_custody(profile, has_workspace_key), ret);
+}
+
 int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, bool has_workspace_key,
                 Credential **ret, Failure *failure) {
-        _cleanup_(flow_freep) Flow *flow = NULL;
         uint8_t mac[32] = {};
         char text[16] = "";
         int r;
@@ -200,28 +219,26 @@ int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *c
         explicit_bzero(text, sizeof(text));
         if (r < 0)
                 return r;
-        r = claim_find(o, vault->uid, flow_id, mac, &flow, failure);
-        if (r != 0)
-                return r;
-        if (!claim_is_proved(flow, code != NULL, mac, account_id))
-                return claim_rejected(o, vault, TAKE_PTR(flow), failure);
-
-        const ServiceProfile *profile = config_find_service(o->config, flow->service);
-        if (!profile)
-                return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host meanwhile", flow->service);
-        return claim_commit(o, vault, flow, oauth_custody(profile, has_workspace_key), ret, failure);
+        /* Each turn that does not end this was somebody else's success, and a grant takes few of those: tries sent at once get the
+         * same three as tries one after the other, and no answer that tells a right one from a wrong one for free. */
+        do
+                r = claim_once(o, vault, flow_id, code != NULL, mac, account_id, has_workspace_key, ret, failure);
+        while (r == FLOW_MOVED);
+        return r;
 }
 
 int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure) {
-        _cleanup_(flow_freep) Flow *flow = NULL;
         Failure why = {};
         int r;
 
-        r = flow_find_own(o, uid, flow_id, &flow, failure);
-        if (r != 0)
-                return r;
         (void)failure_set(&why, FAILURE_FLOW, NULL, "the connection was given up");
-        r = flow_end(o, TAKE_PTR(flow), &why);
+        do {
+                Flow *flow;
+
+                r = flow_find_own(o, uid, flow_id, &flow, failure);
+                if (r == 0)
+                        r = flow_end(o, flow, &why);
+        } while (r == FLOW_MOVED);
         failure_done(&why);
         return r == -EAGAIN ? 0 : r;
 }

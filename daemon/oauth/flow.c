@@ -5,8 +5,9 @@
  *   pending → continued → exchanging → quarantined → (claimed: erased, a credential stands) or revoking → erased
  *
  * Each step is durable before it is acted on. A step is a commit that expects the record as it was read, so of two
- * callbacks with the same state one wins and the other is told so. What a crash leaves is decided by the state alone
- * (sweep.c). */
+ * callbacks with the same state one wins and the other is told so. Tokens are in the record before anything is done with
+ * them, also while it is still exchanging: whoever ends a flow, be it the caller, the sweeper or the next start,
+ * finds them there and revokes them. What a crash leaves is decided by the record alone (sweep.c). */
 
 #include <stdio.h>
 
@@ -35,7 +36,7 @@ char *issuer_digest(const char *issuer) {
         return hex_encode(digest, 8);
 }
 
-int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure) {
+int flow_commit(Oauth *o, const Vault *vault, Flow **flow) {
         _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
         Flow *fresh = NULL;
         int r;
@@ -48,13 +49,21 @@ int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure) {
         if (r < 0)
                 return r;
         if (r == STORE_CONFLICT)
-                return failure_set(failure, FAILURE_FLOW, NULL, "this connection was already continued elsewhere");
+                return FLOW_MOVED;
         r = flow_record_read(o->store, o->keyring, (*flow)->state_digest, &fresh);
         if (r < 0)
                 return r;
         (void)flow_free(*flow);
         *flow = fresh;
         return 0;
+}
+
+int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure) {
+        int r = flow_commit(o, vault, flow);
+
+        if (r == FLOW_MOVED)
+                return failure_set(failure, FAILURE_FLOW, NULL, "this connection was continued or given up elsewhere");
+        return r;
 }
 
 int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure) {
@@ -77,54 +86,76 @@ int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure 
         return 0;
 }
 
-/* Parked tokens are revoked upstream before they are erased; what cannot be revoked now is tried again by the sweeper until the record's time is up. */
-static int flow_revoke(Oauth *o, Flow **flow, Failure *failure) {
+static bool flow_has_tokens(const Flow *f) {
+        return f->access_token || f->refresh_token;
+}
+
+/* From here on nobody can claim the tokens, and the sweeper goes on with them should we not come to the end. */
+static int flow_begin_revoking(Oauth *o, Flow **flow) {
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        int r;
+
+        if ((*flow)->state == FLOW_REVOKING)
+                return 0;
+        r = vault_record_read(o->store, o->keyring, (*flow)->uid, &vault);
+        if (r < 0)
+                return r;
+        (*flow)->state = FLOW_REVOKING;
+        (*flow)->expires_usec = now_realtime() + UINT64_C(3600) * USEC_PER_SEC;
+        return flow_commit(o, vault, flow);
+}
+
+/* What cannot be revoked now is tried again by the sweeper until the record's time is up: -EAGAIN. */
+static int flow_revoke(Oauth *o, Flow *f) {
         Failure ignored = {};
         int r;
 
-        if (!(*flow)->access_token && !(*flow)->refresh_token)
-                return 0;
-        if ((*flow)->state != FLOW_REVOKING) {
-                _cleanup_(vault_freep) Vault *vault = NULL;
-
-                r = vault_record_read(o->store, o->keyring, (*flow)->uid, &vault);
-                if (r < 0)
-                        return r;
-                (*flow)->state = FLOW_REVOKING;
-                (*flow)->expires_usec = now_realtime() + UINT64_C(3600) * USEC_PER_SEC;
-                r = flow_advance(o, vault, flow, failure);
-                if (r != 0)
-                        return r;
-        }
-        r = token_revoke(o, flow_title(o, *flow), &(*flow)->authority, (*flow)->client_secret, (*flow)->access_token, (*flow)->refresh_token, &ignored);
-        if (r == FAILED && (*flow)->authority.revocation_endpoint && !flow_is_expired(*flow)) {
-                failure_done(&ignored);
-                return -EAGAIN;
-        }
+        r = token_revoke(o, flow_title(o, f), &f->authority, f->client_secret, f->access_token, f->refresh_token, &ignored);
         failure_done(&ignored);
-        return r < 0 ? r : 0;
-}
-
-int flow_end(Oauth *o, Flow *flow, const Failure *why) {
-        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
-        Flow *own = flow;
-        Failure failure = {};
-        int r;
-
-        watch_notify(o, flow->id, why);
-        r = flow_revoke(o, &own, &failure);
-        failure_done(&failure);
-        if (r == 0)
-                r = store_batch_new(&batch);
-        if (r >= 0 && batch)
-                r = flow_record_delete(batch, own);
-        if (r >= 0 && batch)
-                r = store_commit(o->store, TAKE_PTR(batch));
-        (void)flow_free(own);
+        if (r == FAILED)
+                return f->authority.revocation_endpoint && !flow_is_expired(f) ? -EAGAIN : 0;
         return r;
 }
 
-int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tokens, char **ret_claim_code, Failure *failure) {
+static int flow_erase(Oauth *o, Flow *f) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        int r;
+
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = flow_record_delete(batch, f);
+        if (r >= 0)
+                r = store_commit(o->store, TAKE_PTR(batch));
+        return r == STORE_CONFLICT ? FLOW_MOVED : r;
+}
+
+int flow_end(Oauth *o, Flow *taken, const Failure *why) {
+        _cleanup_(flow_freep) Flow *flow = taken;
+        int r;
+
+        /* Whoever waits hears of it once it is certain, and before the server does, which may take its time. Not from us when
+         * the flow went on without us: it may be about to succeed. */
+        r = flow_has_tokens(flow) ? flow_begin_revoking(o, &flow) : flow_erase(o, flow);
+        if (r != FLOW_MOVED)
+                watch_notify(o, flow->id, why);
+        if (r != 0 || !flow_has_tokens(flow))
+                return r;
+        r = flow_revoke(o, flow);
+        return r == 0 ? flow_erase(o, flow) : r;
+}
+
+int flow_keep_tokens(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tokens) {
+        (*flow)->token_expires_usec = tokens->expires_usec;
+        (*flow)->access_token = TAKE_PTR(tokens->access_token);
+        (*flow)->refresh_token = TAKE_PTR(tokens->refresh_token);
+        if (tokens->scope) {
+                free((*flow)->scope);
+                (*flow)->scope = TAKE_PTR(tokens->scope);
+        }
+        return flow_commit(o, vault, flow);
+}
+
+int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, char **ret_claim_code, Failure *failure) {
         _cleanup_(freep) char *shown = NULL;
         char code[CLAIM_CODE_SIZE + 1];
         int r;
@@ -139,14 +170,7 @@ int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *toke
 
         (*flow)->state = FLOW_QUARANTINED;
         (*flow)->tries_left = CLAIM_TRIES;
-        (*flow)->token_expires_usec = tokens->expires_usec;
         (*flow)->expires_usec = now_realtime() + o->config->flow_lifetime_usec;
-        (*flow)->access_token = TAKE_PTR(tokens->access_token);
-        (*flow)->refresh_token = TAKE_PTR(tokens->refresh_token);
-        if (tokens->scope) {
-                free((*flow)->scope);
-                (*flow)->scope = TAKE_PTR(tokens->scope);
-        }
         r = flow_advance(o, vault, flow, failure);
         if (r != 0)
                 return r;

@@ -79,14 +79,22 @@ int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const
 int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result);
 
 /* flow.c and watch.c */
+/* Somebody else changed or ended the flow since it was read: look again. Beside FAILED, which is 1. */
+#define FLOW_MOVED 2
+/* Writes the flow and reads it back. 0, FLOW_MOVED, -errno. */
+int flow_commit(Oauth *o, const Vault *vault, Flow **flow);
+/* The same with FLOW_MOVED as a failure. */
 int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure);
 int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure);
-/* Ends a flow: revokes parked tokens upstream (first made durable as FLOW_REVOKING), erases it, tells who waits why. */
+/* Ends a flow, which is taken over: tells who waits why, revokes its tokens upstream (first made durable as FLOW_REVOKING), erases it.
+ * 0; FLOW_MOVED: not ended by us, and nobody was told; -EAGAIN: the sweeper goes on with the revocation; other -errno. */
 int flow_end(Oauth *o, Flow *flow, const Failure *why);
 bool flow_is_expired(const Flow *flow);
 const char *flow_title(Oauth *o, const Flow *flow);
 char *issuer_digest(const char *issuer);
+/* Moves the tokens into the flow and makes that durable. 0, FLOW_MOVED, -errno; they are in the flow in any case. */
+int flow_keep_tokens(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tokens);
 /* Fills in the claim's secret and parks the grant. */
-int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tokens, char **ret_claim_code, Failure *failure);
+int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, char **ret_claim_code, Failure *failure);
 void watch_notify(Oauth *o, const char *flow_id, const Failure *why);
 int oauth_sweep(void *userdata);

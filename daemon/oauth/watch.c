@@ -20,6 +20,7 @@ void watch_notify(Oauth *o, const char *flow_id, const Failure *why) {
                 if (why && !w->has_ended) {
                         w->has_ended = true;
                         (void)failure_set(w->failure, why->kind, why->hint, "%s", why->message ?: "the connection ended");
+                        w->failure->title = why->title ? strdup(why->title) : NULL;
                         w->failure->pinned = why->pinned ? strdup(why->pinned) : NULL;
                         w->failure->offered = why->offered ? strdup(why->offered) : NULL;
                 }

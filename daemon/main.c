@@ -226,13 +226,18 @@ static int on_stopping(sd_event_source *source, void *userdata) {
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         sd_event *event = sd_event_source_get_event(source);
+        Server **server = userdata;
 
-        if (sd_event_add_post(event, NULL, on_stopping, NULL) < 0)
+        /* Otherwise whoever keeps calling keeps us from ending. */
+        server_stop(*server);
+        /* A post source that is added now runs after the next event only; an idle daemon has none for a long time, so the first
+         * cancellation is made here. */
+        if (sd_event_add_post(event, NULL, on_stopping, NULL) < 0 || fiber_cancel_all() == 0)
                 (void)sd_event_exit(event, 0);
         return 0;
 }
 
-static int add_signals(sd_event *event) {
+static int add_signals(sd_event *event, Server **server) {
         sigset_t set;
         int r;
 
@@ -242,9 +247,9 @@ static int add_signals(sd_event *event) {
         if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
                 return -errno;
         (void)signal(SIGPIPE, SIG_IGN);
-        r = sd_event_add_signal(event, NULL, SIGTERM, on_signal, NULL);
+        r = sd_event_add_signal(event, NULL, SIGTERM, on_signal, server);
         if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGINT, on_signal, NULL);
+                r = sd_event_add_signal(event, NULL, SIGINT, on_signal, server);
         return r;
 }
 
@@ -264,7 +269,7 @@ static int run(const Options *o) {
         if (r >= 0)
                 r = sd_event_new(&event);
         if (r >= 0)
-                r = add_signals(event);
+                r = add_signals(event, &server);
         if (r < 0)
                 return r;
         r = manager_new(event, &o->daemon, &m);
@@ -273,7 +278,7 @@ static int run(const Options *o) {
 
         const Config *c = m->config;
         r = server_new(event, &(ServerOptions){ .interfaces = manager_interfaces, .userdata = m,
-                                       .limits = { c->connections_per_uid, c->bytes_per_uid, c->calls_per_uid }, .message_timeout_usec = c->message_timeout_usec,
+                                       .limits = { c->connections_per_uid, c->bytes_per_uid, c->calls_per_uid }, .strangers_from = c->uid_max + 1, .message_timeout_usec = c->message_timeout_usec,
                                        .fault = manager_fault, .vendor = "vaultd", .product = "vaultd", .version = VAULTD_VERSION, .url = "file:///usr/share/doc/vaultd" },
                         &server);
         if (r >= 0)

@@ -85,6 +85,10 @@ int manager_reply_outcome(Call *call, int r, const Failure *failure) {
 void manager_fault(Call *call, int error, void *userdata) {
         bool is_full = error == -ENOSPC;
 
+        if (error == -EDQUOT) {
+                (void)call_error(call, "io.vaultd.LimitExceeded", json_build("message", 's', "you have too many calls under way at once", "hint", 's', "Try again later", NULL));
+                return;
+        }
         if (error != -ECANCELED)
                 log_error("a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
         (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Charges per uid, so that what one user can make the daemon allocate is bounded and everybody else is unharmed
- * (T26). Accounts live in a search tree as long as the uid has a connection: their number is bounded by that of the
- * connections, and a look-up happens once per accept.
+ * (T26). Accounts live in a search tree as long as the uid has a connection, or a call that goes on without one:
+ * their number is bounded by that of both, and a look-up happens once per accept.
  *
  * Who may call: the server only. */
 
@@ -68,23 +68,27 @@ int accounts_open(Accounts *a, uid_t uid, Account **ret) {
                 a->n_accounts++;
         }
         if (account->n_connections >= a->limits.n_connections)
-                return -EDQUOT; /* the account exists because of its other connections */
+                return -EDQUOT; /* the account exists because of its other connections or its calls */
         account->n_connections++;
         *ret = account;
         return 0;
 }
 
-void account_close(Account *account) {
+static void account_free_unused(Account *account) {
         Accounts *a = account->accounts;
 
-        assert(account->n_connections > 0);
-        if (--account->n_connections > 0)
+        if (account->n_connections > 0 || account->n_calls > 0)
                 return;
         assert(account->n_bytes == 0);
-        assert(account->n_calls == 0);
         (void)tdelete(account, &a->tree, account_compare);
         a->n_accounts--;
         free(account);
+}
+
+void account_close(Account *account) {
+        assert(account->n_connections > 0);
+        account->n_connections--;
+        account_free_unused(account);
 }
 
 int account_charge_bytes(Account *account, size_t n) {
@@ -111,4 +115,5 @@ int account_charge_call(Account *account) {
 void account_release_call(Account *account) {
         assert(account->n_calls > 0);
         account->n_calls--;
+        account_free_unused(account);
 }

@@ -21,12 +21,13 @@ int accounts_new(const Limits *limits, Accounts **ret);
 Accounts *accounts_free(Accounts *a);
 DEFINE_CLEANUP(Accounts *, accounts_free)
 
-/* Takes a connection's charge and a reference to the uid's account. -EDQUOT beyond the limit. */
+/* Takes a connection's charge; the account lives until it is charged for nothing any more. -EDQUOT beyond the limit. */
 int accounts_open(Accounts *a, uid_t uid, Account **ret);
 void account_close(Account *account);
 
 /* -EDQUOT beyond the limit. */
 int account_charge_bytes(Account *account, size_t n);
 void account_release_bytes(Account *account, size_t n);
+/* A call may outlive its connection, and so may its charge: work that goes on is still the uid's. */
 int account_charge_call(Account *account);
 void account_release_call(Account *account);

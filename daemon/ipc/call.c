@@ -5,7 +5,8 @@
  * A call belongs to its connection until it is answered, and to its fiber or to whoever took a reference until they
  * let go. When the client leaves, the call stays valid and its replies go nowhere; a method that only watches is
  * cancelled then, one that changes something goes on to its end, so nothing is left half done because somebody
- * pressed ^C. The principal is copied at the start: nothing that happens on the socket later changes who called. */
+ * pressed ^C. Its charge goes on with it: otherwise whoever calls and leaves, again and again, has as many fibers as he
+ * likes (T26). The principal is copied at the start: nothing that happens on the socket later changes who called. */
 
 #include <assert.h>
 
@@ -38,9 +39,15 @@ Call *call_ref(Call *c) {
         return c;
 }
 
+static void call_release_charge(Call *c) {
+        if (c->account)
+                account_release_call(TAKE_PTR(c->account));
+}
+
 Call *call_unref(Call *c) {
         if (!c || --c->n_ref > 0)
                 return NULL;
+        call_release_charge(c);
         message_done(&c->message);
         free(c);
         return NULL;
@@ -77,13 +84,13 @@ static void call_finish(Call *call) {
         Connection *c = call->connection;
 
         call->is_answered = true;
+        call_release_charge(call);
         if (!c || c->call != call)
                 return;
         assert(c->state == CONNECTION_CALLING);
         c->call = NULL;
         call->connection = NULL;
         c->state = CONNECTION_IDLE;
-        account_release_call(c->account);
         (void)call_unref(call);
 }
 
@@ -130,7 +137,10 @@ static void call_fiber_done(int result, void *userdata) {
         _cleanup_(call_unrefp) Call *call = userdata;
 
         call->fiber = NULL;
-        if (!call->is_answered) {
+        /* The daemon ends: what became of the call is not known to its client, who is told just that. */
+        if (!call->is_answered && result == -ECANCELED && call->connection)
+                connection_close(call->connection);
+        else if (!call->is_answered) {
                 assert(result < 0 || !call->connection);
                 call->server->options.fault(call, result < 0 ? result : -EIO, call->server->options.userdata);
         }
@@ -195,11 +205,15 @@ int call_start(Connection *c, Message *message) {
         }
         *call = (Call){ .n_ref = 1, .connection = c, .server = c->server, .principal = c->principal, .door = c->door, .message = *message };
 
-        r = account_charge_call(c->account);
-        if (r < 0)
-                return r;
         c->call = call_ref(call);
         c->state = CONNECTION_CALLING;
+        r = account_charge_call(c->account);
+        if (r < 0) {
+                /* Too many at once is no malformed message: it is answered. */
+                c->server->options.fault(call, r, c->server->options.userdata);
+                return 0;
+        }
+        call->account = c->account;
         (void)call_dispatch(call);
         return 0;
 }

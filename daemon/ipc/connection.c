@@ -28,17 +28,23 @@ static int connection_watch(Connection *c, uint32_t interest) {
         return 0;
 }
 
-/* What to wait for follows from the state alone. EPOLLHUP and EPOLLERR are always reported. */
-static int connection_update_interest(Connection *c) {
+/* EPOLLHUP and EPOLLERR are always reported. */
+int connection_update_interest(Connection *c) {
         uint32_t interest = 0;
 
         if (c->state == CONNECTION_DEAD)
                 return 0;
-        if (c->state == CONNECTION_IDLE && !c->has_ended)
+        if (c->state == CONNECTION_IDLE && !c->has_ended && !c->server->is_stopping)
                 interest |= EPOLLIN;
         if (c->output.size > 0)
                 interest |= EPOLLOUT;
         return connection_watch(c, interest);
+}
+
+/* Who is charged. A login user may hold tens of thousands of uids (subuid(5)) and connect as each of them; one account for all that are
+ * nobody's login keeps descriptors for the rest. */
+static uid_t connection_payer(const Server *s, Door door, uid_t uid) {
+        return door == DOOR_PUBLIC && s->options.strangers_from > 0 && uid >= s->options.strangers_from ? UID_INVALID : uid;
 }
 
 int connection_new(Server *s, int fd, Door door) {
@@ -51,7 +57,7 @@ int connection_new(Server *s, int fd, Door door) {
         r = principal_from_socket(fd, &principal);
         if (r < 0)
                 return r;
-        r = accounts_open(s->accounts, principal.uid, &account);
+        r = accounts_open(s->accounts, connection_payer(s, door, principal.uid), &account);
         if (r < 0)
                 return r;
 
@@ -136,12 +142,8 @@ void connection_close(Connection *c) {
                 return;
         c->state = CONNECTION_DEAD;
         connection_unlist_partial(c);
-        if (c->call) {
-                Call *call = TAKE_PTR(c->call);
-
-                account_release_call(c->account);
-                call_abandon(call);
-        }
+        if (c->call)
+                call_abandon(TAKE_PTR(c->call));
         account_release_bytes(c->account, c->input.size + c->output.size);
         buffer_done(&c->input);
         buffer_done(&c->output);
@@ -276,7 +278,7 @@ static void connection_drop_input(Connection *c, size_t n) {
 void connection_next_message(Connection *c) {
         if (c->state == CONNECTION_DEAD)
                 return;
-        while (c->state == CONNECTION_IDLE && c->input.size > 0) {
+        while (c->state == CONNECTION_IDLE && c->input.size > 0 && !c->server->is_stopping) {
                 const uint8_t *end = memchr(c->input.bytes, 0, c->input.size);
                 if (!end)
                         break;

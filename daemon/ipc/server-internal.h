@@ -59,11 +59,13 @@ struct Server {
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
         uint8_t *read_buffer;
+        bool is_stopping;
 };
 
 struct Call {
         unsigned n_ref;
         Connection *connection; /* NULL once the client has left */
+        Account *account; /* charged for this call; NULL once that is given back: when it was answered, or at its end */
         Server *server;
         Principal principal;
         Door door;
@@ -78,6 +80,8 @@ int connection_new(Server *s, int fd, Door door);
 void connection_close(Connection *c);
 void connection_free_dead(Server *s);
 void connection_on_event(Connection *c, uint32_t events);
+/* What to wait for follows from the state alone; called when that has changed. */
+int connection_update_interest(Connection *c);
 /* Queues one message with its ending NUL and sends what goes. */
 int connection_send(Connection *c, const char *message, size_t n);
 /* Takes the next complete message from the input, if the state allows one. */

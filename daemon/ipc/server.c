@@ -144,6 +144,14 @@ Server *server_free(Server *s) {
         return NULL;
 }
 
+void server_stop(Server *s) {
+        s->is_stopping = true;
+        for (Listener *l = s->listeners; l; l = l->next)
+                (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+        for (Connection *c = s->connections; c; c = c->next)
+                (void)connection_update_interest(c);
+}
+
 int server_add_listener(Server *s, int fd, Door door) {
         struct epoll_event event = { .events = EPOLLIN };
         Listener *l = calloc(1, sizeof(Listener));

@@ -51,6 +51,7 @@ typedef struct ServerOptions {
         const Interface *const *interfaces; /* NULL-ended, static */
         void *userdata;
         Limits limits;
+        uid_t strangers_from; /* uids from here on share one account at the public door; 0: none do */
         uint64_t message_timeout_usec; /* a half-sent message may take this long */
         void (*fault)(Call *call, int error, void *userdata); /* replies for a handler that failed */
         const char *vendor, *product, *version, *url;
@@ -60,6 +61,8 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret);
 /* Closes all connections; fibers of calls must have ended. */
 Server *server_free(Server *s);
 DEFINE_CLEANUP(Server *, server_free)
+/* Takes no more connections and begins no more calls; those under way come to their ends and are answered. For shutdown. */
+void server_stop(Server *s);
 /* Takes over a listening Unix stream socket. */
 int server_add_listener(Server *s, int fd, Door door);
 

@@ -9,6 +9,7 @@
  * Who may call: any thread. log_open() before the first line, otherwise lines go straight to stderr. */
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/uio.h>
@@ -122,13 +123,19 @@ static void *log_thread(void *userdata) {
 }
 
 int log_open(LogTarget target, int max_level) {
+        sigset_t all, before;
         int r;
 
         log_state.target = target;
         log_state.max_level = max_level;
         log_state.tail = &log_state.head;
         log_state.is_closing = false;
+        /* Signals are the main thread's, which may block them later than now: one left open here would be delivered here, and SIGTERM
+         * end the process on the spot instead of in the loop. */
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&log_state.thread, NULL, log_thread, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (r > 0)
                 return -r;
         log_state.is_open = true;

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What one user piles up is charged to that user, has an end, and leaves the others alone (T26)."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+from world import UIDS, World, as_user, wait_for
+
+# Opens n connections under whoever runs it, says so, and holds them until its input ends.
+HOLD = """
+import socket, sys
+path, n = sys.argv[1], int(sys.argv[2])
+held = []
+for _ in range(n):
+    peer = socket.socket(socket.AF_UNIX); peer.connect(path); held.append(peer)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+# Sends one call on a connection of its own n times and leaves each time without waiting for the answer.
+LEAVE = """
+import socket, sys, time
+path, n, message = sys.argv[1], int(sys.argv[2]), sys.stdin.buffer.read()
+for _ in range(n):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(path); peer.sendall(message); time.sleep(0.02)
+"""
+
+# Calls without a pause until the daemon is gone.
+STORM = """
+import socket, sys
+print("storm", flush=True)
+while True:
+    try:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(sys.argv[1])
+            while True:
+                peer.sendall(b'{"method":"io.vaultd.Status"}\\0' * 20)
+                if not peer.recv(65536): break
+    except BlockingIOError: pass
+    except (ConnectionRefusedError, FileNotFoundError): sys.exit(0)
+    except OSError: pass
+"""
+
+
+def fibers(world):
+    """How many fibers live in vaultd: their stacks are the mappings of 256 KiB behind a guard page."""
+    sizes = []
+    for line in open(f"/proc/{world.vaultd_process.pid}/maps"):
+        low, high = (int(each, 16) for each in line.split()[0].split("-"))
+        sizes.append((high - low, line.split()[1]))
+    return sum(size == 256 * 1024 and mode == "rw-p" and before == (4096, "---p") for before, (size, mode) in zip(sizes, sizes[1:]))
+
+
+def test_calls_that_were_left_behind_are_still_charged_for():
+    with World(settings="[Limits]\nCalls=4\n") as world:
+        world.connect("alice")
+        plan = world.caller("alice").reply("io.vaultd.Session.Plan")["parameters"]["digest"]
+        world.fault({"match": "GET /v1/vaults/*/credentials/*", "kind": "slow", "seconds": 4, "times": 100})
+        before = fibers(world)
+        call = json.dumps({"method": "io.vaultd.Session.Start", "parameters": {"plan": plan}}).encode() + b"\0"
+        subprocess.run(["/usr/bin/python3", "-c", LEAVE, str(world.sockets["public"]), "40"], input=call, check=True, **as_user("alice"))
+        assert fibers(world) - before <= 4
+        refused = world.caller("alice").reply("io.vaultd.WhoAmI")
+        assert refused["error"] == "io.vaultd.LimitExceeded" and refused["parameters"]["hint"], refused
+        assert world.json("bob", "whoami")["uid"] == UIDS["bob"], "bob pays for alice"
+        wait_for(lambda: "error" not in world.caller("alice").reply("io.vaultd.WhoAmI"), 60, "the charge is not given back")
+
+
+@contextlib.contextmanager
+def holding(world, uid, n):
+    process = subprocess.Popen(["/usr/bin/python3", "-c", HOLD, str(world.sockets["public"]), str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True, user=uid, group=uid, extra_groups=[])
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+def connections(world):
+    """Unix sockets that vaultd holds open."""
+    listing = subprocess.run(["ls", "-l", f"/proc/{world.vaultd_process.pid}/fd"], capture_output=True, text=True, check=True).stdout
+    return listing.count("socket:")
+
+
+def test_uids_that_are_nobodys_login_share_one_account():
+    """A login user may have tens of thousands of subordinate uids (subuid(5)), each with 64 connections otherwise."""
+    with World(settings="[Limits]\nConnections=4\n", platform=False) as world, contextlib.ExitStack() as crowd:
+        before = connections(world)
+        for uid in range(100000, 100010):
+            crowd.enter_context(holding(world, uid, 3))
+        assert connections(world) - before <= 4
+        assert world.json("alice", "whoami")["uid"] == UIDS["alice"]
+
+
+def test_stop_is_not_kept_up_by_those_who_keep_calling(fresh_world):
+    storms = [subprocess.Popen(["/usr/bin/python3", "-c", STORM, str(fresh_world.sockets["public"])], stdout=subprocess.PIPE, **as_user(user))
+              for user in ("alice", "alice", "bob")]
+    try:
+        for storm in storms:
+            assert storm.stdout.readline() == b"storm\n"
+        time.sleep(0.5)
+        began = time.monotonic()
+        fresh_world.vaultd_process.send_signal(signal.SIGTERM)
+        assert fresh_world.vaultd_process.wait(30) == 0
+        assert time.monotonic() - began < 3
+    finally:
+        for storm in storms:
+            storm.kill()
+            storm.communicate()
+
+
+def test_stop_at_work_is_clean_and_leaks_nothing(fresh_world):
+    """SIGTERM reaches the loop, whichever thread the kernel offers it to, and everything that was under way is released."""
+    fresh_world.connect("alice")
+    terminal, _ = fresh_world.park("bob")
+    terminal.hear()
+    waiting = fresh_world.converse("carol", "connect", "notion", "--no-browser")
+    waiting.hear()
+    began = time.monotonic()
+    assert fresh_world.stop_vaultd() == 0, fresh_world.log("vaultd")[-3000:]
+    assert time.monotonic() - began < 5
+    assert "Sanitizer" not in fresh_world.log("vaultd")
+    code, out, _ = waiting.end()
+    assert code == 5, out

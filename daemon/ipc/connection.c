@@ -67,7 +67,8 @@ int connection_new(Server *s, int fd, Door door) {
                 return -ENOMEM;
         }
         *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .interest = EPOLLIN };
-        c->input.limit = MESSAGE_SIZE_MAX + 1;
+        /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
+        c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
         c->output.limit = OUTPUT_SIZE_MAX;
         event.data.ptr = c;
         if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {

@@ -99,7 +99,7 @@ static int discovery_resource(Oauth *o, const ServiceProfile *p, Discovery *d, c
         if (r == FAILED && reason)
                 r = failure_set(failure, FAILURE_UPSTREAM, NULL, "%s: %s", p->title, reason);
         if (r == 0)
-                d->scope = challenge.scope ? TAKE_PTR(challenge.scope) : TAKE_PTR(supported);
+                d->scope = challenge.scope && scope_is_legal(challenge.scope) ? TAKE_PTR(challenge.scope) : TAKE_PTR(supported);
         challenge_done(&challenge);
         return r;
 }

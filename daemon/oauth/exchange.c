@@ -9,10 +9,16 @@
 #include "oauth/oauth-internal.h"
 #include "util/encode.h"
 
+#define URL_SHOWN_MAX 200U
+
 int exchange_failure(const Exchange *x, Failure *failure, const char *format, ...) {
-        _cleanup_(freep) char *text = NULL;
+        /* The address may be one that a server named, any bytes it liked. */
+        _cleanup_(freep) char *text = NULL, *url = printable(x->request.url, URL_SHOWN_MAX);
         va_list args;
         int n, r;
+
+        if (!url)
+                return -ENOMEM;
 
         va_start(args, format);
         n = vasprintf(&text, format, args);
@@ -21,7 +27,7 @@ int exchange_failure(const Exchange *x, Failure *failure, const char *format, ..
                 text = NULL;
                 return -ENOMEM;
         }
-        r = failure_set(failure, FAILURE_UPSTREAM, NULL, "%s: %s (%s, %s)", x->title, text, x->what, x->request.url);
+        r = failure_set(failure, FAILURE_UPSTREAM, NULL, "%s: %s (%s, %s)", x->title, text, x->what, url);
         if (r == FAILED)
                 failure->title = strdup(x->title);
         return r;

@@ -121,7 +121,16 @@ static bool resource_covers(const char *resource, const char *server_url) {
         return covers;
 }
 
-/* A space separated list from an array of strings that are scope tokens (RFC 6749 section 3.3). */
+bool scope_is_legal(const char *scope) {
+        if (!*scope)
+                return false;
+        for (const char *p = scope; *p; p++)
+                if (*p < ' ' || *p > '~' || *p == '"' || *p == '\\')
+                        return false;
+        return true;
+}
+
+/* A space separated list from an array of strings that are scope tokens. */
 static int scope_list(json_object *array, char **ret) {
         Buffer list = {};
         int r = 0;
@@ -130,7 +139,7 @@ static int scope_list(json_object *array, char **ret) {
                 json_object *scope = json_object_array_get_idx(array, i);
                 const char *text = json_object_is_type(scope, json_type_string) ? json_object_get_string(scope) : NULL;
 
-                if (!text || !*text || strpbrk(text, " \"\\\t\r\n"))
+                if (!text || !scope_is_legal(text) || strchr(text, ' '))
                         continue;
                 r = buffer_printf(&list, "%s%s", list.size > 0 ? " " : "", text);
         }

@@ -47,6 +47,8 @@ void discovery_done(Discovery *d);
 
 /* metadata.c: pure readers of the two documents. FAILED with *ret_reason (static). */
 int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource, char **ret_issuer, char **ret_scope, const char **ret_reason);
+/* Printable ASCII without '"' and '\' (RFC 6749 section 3.3): scopes stand on our page. */
+bool scope_is_legal(const char *scope);
 int metadata_read_authority(json_object *document, const char *issuer, Discovery *discovery, bool *ret_offline_access, const char **ret_reason);
 /* Candidate addresses of an issuer's metadata, in the order to try; NULL-ended, malloc()ed. */
 int metadata_authority_urls(const char *issuer, char ***ret);

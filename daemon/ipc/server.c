@@ -10,6 +10,7 @@
  * returns an error is switched off for good. */
 
 #include <assert.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -154,8 +155,12 @@ void server_stop(Server *s) {
 
 int server_add_listener(Server *s, int fd, Door door) {
         struct epoll_event event = { .events = EPOLLIN };
-        Listener *l = calloc(1, sizeof(Listener));
+        int flags = fcntl(fd, F_GETFL);
 
+        /* Who passes sockets need not have made them so (systemd-socket-activate does not), and accept(2) would block the loop. */
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+        Listener *l = calloc(1, sizeof(Listener));
         if (!l)
                 return -ENOMEM;
         *l = (Listener){ .server = s, .fd = fd, .door = door };

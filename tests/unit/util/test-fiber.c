@@ -256,6 +256,84 @@ static void cancel_all_counts_what_lives(void **state) {
         run_end(&runs[0]);
 }
 
+#define DEEP (100U * 1024U)
+
+/* The stack's own bytes, also those that no frame has at present. */
+__attribute__((__noinline__, __no_sanitize__("address"))) static unsigned count_bytes(const volatile uint8_t *from, size_t n, uint8_t byte) {
+        unsigned found = 0;
+
+        for (size_t i = 0; i < n; i++)
+                found += from[i] == byte;
+        return found;
+}
+
+__attribute__((__noinline__)) static void fill_deep(void) {
+        volatile uint8_t bytes[DEEP];
+
+        for (size_t i = 0; i < sizeof(bytes); i++)
+                bytes[i] = 0xa7;
+}
+
+static const uint8_t *deep_end; /* about where the frames begin that fill_deep() wrote to */
+
+static int leave_secret(Run *run) {
+        uint8_t here = 0;
+
+        deep_end = &here - 1024;
+        fill_deep();
+        note(run, count_bytes(deep_end - DEEP / 2, DEEP / 2, 0xa7) > DEEP / 4);
+        return 0;
+}
+
+static int look_for_secret(Run *run) {
+        uint8_t here = 0;
+
+        note(run, &here - 1024 > deep_end - 4096 && &here - 1024 < deep_end + 4096); /* on the same stack */
+        note(run, (int)count_bytes(deep_end - DEEP, DEEP, 0xa7));
+        return 0;
+}
+
+static void reused_stack_is_erased(void **state) {
+        Run first, second;
+
+        run_init(&first);
+        start(&first, leave_secret);
+        turn_all(&first);
+        run_init(&second);
+        start(&second, look_for_secret);
+        turn_all(&second);
+        assert_int_equal(first.results[0], true);
+        assert_int_equal(second.results[0], true);
+        assert_in_range(second.results[1], 0, 64); /* chance, in frames of this test */
+        run_end(&first);
+        run_end(&second);
+}
+
+static int park(Run *run) {
+        note(run, fiber_suspend());
+        return 0;
+}
+
+static void more_fibers_than_pooled_stacks_come_and_go(void **state) {
+        Run runs[100];
+
+        for (unsigned round = 0; round < 3; round++) {
+                for (unsigned i = 0; i < ELEMENTSOF(runs); i++) {
+                        run_init(&runs[i]);
+                        start(&runs[i], park);
+                        turn_all(&runs[i]);
+                }
+                for (unsigned i = 0; i < ELEMENTSOF(runs); i++) {
+                        fiber_resume(runs[i].fiber, (int)i);
+                        turn_all(&runs[i]);
+                        assert_int_equal(runs[i].results[0], i);
+                        assert_true(runs[i].is_done);
+                }
+                for (unsigned i = 0; i < ELEMENTSOF(runs); i++)
+                        run_end(&runs[i]);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_resume_carries_its_value),
@@ -265,6 +343,8 @@ int main(void) {
                 cmocka_unit_test(uncancellable_wait_ends_by_resume_alone),
                 cmocka_unit_test(sleep_lasts_its_time_and_ends_on_cancel),
                 cmocka_unit_test(stacks_are_apart),
+                cmocka_unit_test(reused_stack_is_erased),
+                cmocka_unit_test(more_fibers_than_pooled_stacks_come_and_go),
                 cmocka_unit_test(cancel_all_counts_what_lives),
         };
 

@@ -36,7 +36,8 @@ static int append_overview(Buffer *b) {
                         "  --version       Print the version\n\n"
                         "Begin with:\n  vaultctl services\n  vaultctl connect notion\n\n"
                         "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not connected, 4 refused,\n"
-                        "            5 vaultd unreachable, 6 service or platform failed\n");
+                        "            5 vaultd unreachable, 6 service or platform failed\n\n"
+                        "Manual: man vaultctl\n");
 }
 
 static int append_help(Buffer *b, const Command *command) {

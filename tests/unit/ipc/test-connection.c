@@ -139,10 +139,13 @@ static int teardown(void **state) {
 }
 
 static void turn_all(Host *h) {
-        int r;
+        int r = 1;
 
-        while ((r = sd_event_run(h->event, 0)) > 0)
-                ;
+        /* A loop that does not come to rest is spinning. */
+        for (unsigned n = 0; r > 0; n++) {
+                assert_true(n < 100000);
+                r = sd_event_run(h->event, 0);
+        }
         assert_int_equal(r, 0);
 }
 
@@ -400,7 +403,7 @@ static void slow_reader_is_cut_at_its_limit_without_hurting_others(void **state)
                 assert_works(h, other);
         }
         assert_true(n_sent >= 1500000 / BIG); /* not before the limit */
-        assert_true(n_sent < 40);
+        assert_true(n_sent <= 1500000 / BIG + 4); /* what the socket's own buffer takes comes on top */
         assert_works(h, own); /* and what it had charged is free again */
 }
 

@@ -42,7 +42,7 @@ static void capture_end(Capture *c) {
 
 /* Reads until text was seen; everything read is in *out. */
 static bool capture_read_until(Capture *c, const char *text, Buffer *out) {
-        uint64_t deadline = now_monotonic() + 20 * USEC_PER_SEC;
+        uint64_t deadline = now_monotonic() + 10 * USEC_PER_SEC;
 
         while (!out->bytes || !strstr((const char *)out->bytes, text)) {
                 struct pollfd p = { .fd = c->read_fd, .events = POLLIN };

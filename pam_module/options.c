@@ -13,7 +13,7 @@
 void options_init(Options *ret) {
         *ret = (Options){
                 .socket = VAULTD_SOCKET_CONTROL,
-                .timeout_usec = 2 * USEC_PER_SEC,
+                .timeout_usec = 1500 * USEC_PER_MSEC,
         };
 }
 

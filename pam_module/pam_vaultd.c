@@ -5,8 +5,8 @@
  * session: open registers the login over the root-only control socket, which also makes the user's vault when there is
  * none, sets VAULTD_SESSION in the PAM environment and keeps the id for close. auth, account and password: PAM_IGNORE.
  *
- * The one rule is that a login never suffers: one round trip, one absolute deadline (timeout=, 2 s), and whatever
- * goes wrong is PAM_IGNORE and one line in the log that says why this login is without a vault. The name-service look-up
+ * The one rule is that a login never suffers: one round trip, one absolute deadline (timeout=, 1.5 s, so that the whole
+ * login stays within two seconds), and whatever goes wrong is PAM_IGNORE and one line in the log that says why this login is without a vault. The name-service look-up
  * before it counts against the deadline but cannot be cut short; the program has just made the same one. `required`
  * turns failures into PAM_SESSION_ERR, except the daemon's answer that users of this kind have no vault: cron jobs of
  * root must run. Close is one message that nobody answers; should it be lost (sd-pam has given up root by then),

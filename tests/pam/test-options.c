@@ -16,7 +16,7 @@ static void test_defaults_are_the_control_socket_and_two_seconds(void **state) {
 
         options_init(&o);
         assert_string_equal(o.socket, "/run/vaultd/io.vaultd.control");
-        assert_int_equal(o.timeout_usec, 2000000);
+        assert_int_equal(o.timeout_usec, 1500000);
         assert_false(o.is_required || o.is_quiet || o.is_debug);
 }
 
@@ -84,7 +84,7 @@ static void test_wrong_options_change_nothing(void **state) {
                 options_init(&o);
                 assert_int_equal(options_take(&o, wrong[i]), -EINVAL);
                 assert_string_equal(o.socket, "/run/vaultd/io.vaultd.control");
-                assert_int_equal(o.timeout_usec, 2000000);
+                assert_int_equal(o.timeout_usec, 1500000);
                 assert_false(o.is_required || o.is_quiet || o.is_debug);
         }
 }

@@ -5,7 +5,7 @@ import concurrent.futures
 import json
 import time
 
-BUDGET_SECONDS = 2.1
+BUDGET_SECONDS = 2.1        # of the whole login, sshd's own part included
 FILL_BACKLOG = r"""
 import json, resource, socket, time
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -40,12 +40,6 @@ def cursor_now(host):
     return lines.rpartition("cursor: ")[2].strip()
 
 
-def ordinary_login(host):
-    """Seconds that a login may take here when vaultd answers: the rest of sshd and PAM, on a machine that is shared."""
-    host.vaultctl("alice", "whoami")
-    return max(timed_login(host)[0] for _ in range(3))
-
-
 def test_login_is_registered_and_ends(host):
     inside = json.loads(host.as_user("alice", 'vaultctl --json whoami').stdout)
     assert inside["origin"] == "login"
@@ -59,7 +53,7 @@ def test_login_is_registered_and_ends(host):
 
 
 def test_login_works_while_vaultd_is_stopped(host):
-    ordinary = ordinary_login(host)
+    host.vaultctl("alice", "whoami")
     host.run(["systemctl", "stop", "vaultd.socket", "vaultd.service"])
     cursor = cursor_now(host)
     try:
@@ -67,12 +61,12 @@ def test_login_works_while_vaultd_is_stopped(host):
     finally:
         host.run(["systemctl", "start", "vaultd.socket"])
     assert output == "in:none\n"
-    assert seconds <= ordinary + BUDGET_SECONDS
+    assert seconds <= BUDGET_SECONDS
     assert [line for line in journal_since(host, cursor).splitlines() if "pam_vaultd" in line and "without a vault" in line]
 
 
 def test_login_works_while_vaultd_hangs_and_its_backlog_is_full(host):
-    ordinary = ordinary_login(host)
+    host.vaultctl("alice", "whoami")
     host.run(["systemctl", "kill", "--kill-whom=main", "--signal=STOP", "vaultd.service"])
     host.write("/root/fill.py", FILL_BACKLOG)
     try:
@@ -84,13 +78,13 @@ def test_login_works_while_vaultd_hangs_and_its_backlog_is_full(host):
         host.run(["systemctl", "stop", "fill"], check=False)
         host.run(["systemctl", "kill", "--kill-whom=main", "--signal=CONT", "vaultd.service"])
     assert output == "in:none\n"
-    assert seconds <= ordinary + BUDGET_SECONDS
+    assert seconds <= BUDGET_SECONDS
     assert [line for line in log.splitlines() if "pam_vaultd" in line and "without a vault" in line]
     assert host.vaultctl("alice", "whoami")["user"] == "alice"
 
 
 def test_login_works_while_vaultd_hangs(host):
-    ordinary = ordinary_login(host)
+    host.vaultctl("alice", "whoami")
     host.run(["systemctl", "kill", "--kill-whom=main", "--signal=STOP", "vaultd.service"])
     cursor = cursor_now(host)
     try:
@@ -99,7 +93,7 @@ def test_login_works_while_vaultd_hangs(host):
     finally:
         host.run(["systemctl", "kill", "--kill-whom=main", "--signal=CONT", "vaultd.service"])
     assert output == "in:none\n"
-    assert seconds <= ordinary + BUDGET_SECONDS
+    assert seconds <= BUDGET_SECONDS
     assert [line for line in log.splitlines() if "pam_vaultd" in line and "without a vault" in line]
 
 

@@ -17,6 +17,11 @@
 #include "util/clock.h"
 #include "util/log.h"
 
+static void connection_blame(const Connection *c, const char *what) {
+        if (log_limit_admits(&c->server->refusals, now_monotonic()))
+                log_info("closing a connection of uid %u: %s", (unsigned)c->principal.uid, what);
+}
+
 static int connection_watch(Connection *c, uint32_t interest) {
         struct epoll_event event = { .events = interest, .data.ptr = c };
 
@@ -125,7 +130,7 @@ int connection_on_partial_timeout(sd_event_source *source, uint64_t usec, void *
         uint64_t now = now_monotonic();
 
         while (s->partials && s->partials->partial_since + s->options.message_timeout_usec <= now) {
-                log_info("closing a connection of uid %u: its message was not finished in time", (unsigned)s->partials->principal.uid);
+                connection_blame(s->partials, "its message was not finished in time");
                 connection_close(s->partials);
         }
         if (s->partials) {
@@ -229,7 +234,7 @@ static bool connection_message(Connection *c, const char *text, size_t n) {
                 r = call_start(c, &message);
         c->is_dispatching = false;
         if (r < 0) {
-                log_info("closing a connection of uid %u: it sent what is no call", (unsigned)c->principal.uid);
+                connection_blame(c, "it sent what is no call");
                 connection_close(c);
         }
         return c->state != CONNECTION_DEAD;
@@ -348,7 +353,7 @@ void connection_on_event(Connection *c, uint32_t events) {
                 r = -EPIPE;
         if (r < 0 && c->state != CONNECTION_DEAD) {
                 if (r != -EPIPE && r != -ECONNRESET)
-                        log_info("closing a connection of uid %u: %s", (unsigned)c->principal.uid, strerror(-r));
+                        connection_blame(c, strerror(-r));
                 connection_close(c);
         }
 }

@@ -5,6 +5,7 @@
 #include "ipc/server.h"
 #include "util/buffer.h"
 #include "util/fiber.h"
+#include "util/log.h"
 
 /* Shared by the files of ipc/ only. */
 
@@ -59,6 +60,7 @@ struct Server {
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
         uint8_t *read_buffer;
+        LogLimit refusals; /* lines about what peers do wrong */
         bool is_stopping;
 };
 

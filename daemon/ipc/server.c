@@ -65,7 +65,8 @@ static void listener_accept(Listener *l) {
                 }
                 int r = connection_new(l->server, fd, l->door);
                 if (r < 0) {
-                        log_info("refused a connection: %s", r == -EDQUOT ? "its uid has too many" : r == -EPERM ? "its uid names nobody here" : strerror(-r));
+                        if (log_limit_admits(&l->server->refusals, now_monotonic()))
+                                log_info("refused a connection: %s", r == -EDQUOT ? "its uid has too many" : r == -EPERM ? "its uid names nobody here" : strerror(-r));
                         (void)safe_close(fd);
                 }
         }

@@ -130,3 +130,15 @@ def test_stop_at_work_is_clean_and_leaks_nothing(fresh_world):
     assert "Sanitizer" not in fresh_world.log("vaultd")
     code, out, _ = waiting.end()
     assert code == 5, out
+
+
+def test_nonsense_does_not_push_the_audit_out_of_the_log(fresh_world):
+    """journald lets a service write some ten thousand lines in half a minute and then drops them all, whatever they say."""
+    call = b"no call\0"
+    before = fresh_world.log("vaultd").count("\n")
+    subprocess.run(["/usr/bin/python3", "-c", LEAVE.replace("time.sleep(0.02)", "peer.recv(1)"), str(fresh_world.sockets["public"]), "500"],
+                   input=call, check=True, **as_user("alice"))
+    assert fresh_world.json("bob", "whoami")["uid"] == UIDS["bob"]
+    wait_for(lambda: "vault made: bob" in fresh_world.log("vaultd"))
+    lines = fresh_world.log("vaultd").count("\n") - before
+    assert 1 < lines < 60

@@ -35,6 +35,15 @@ typedef struct Vault {
 int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret);
 int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret);
 int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v);
+
+/* The clear part of a vault, read without any key and therefore not authenticated: for showing only. Whoever decides something or
+ * opens a record reads the whole vault. 0; -ENOENT; -EBADMSG (damaged, or a name that does not fit); -ENOMEM, -EIO. */
+typedef struct VaultSummary {
+        char id[64];
+        char user[256];
+        VaultState state;
+} VaultSummary;
+int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret);
 Vault *vault_free(Vault *v);
 DEFINE_CLEANUP(Vault *, vault_free)
 

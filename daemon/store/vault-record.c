@@ -17,11 +17,18 @@
 #include "util/clock.h"
 #include "util/encode.h"
 
+/* What vault_record_peek() looks at. */
+enum {
+        TAG_ID = 3,
+        TAG_USER = 4,
+        TAG_STATE = 5,
+};
+
 static const Field vault_fields[] = {
         FIELD_OF(2, FIELD_NUMBER, Vault, uid, .max = UINT32_MAX - 1, .is_required = true),
-        FIELD_OF(3, FIELD_TEXT, Vault, id, .is_required = true),
-        FIELD_OF(4, FIELD_TEXT, Vault, user, .is_required = true),
-        FIELD_OF(5, FIELD_NUMBER, Vault, state, .max = VAULT_LOCKED, .is_required = true),
+        FIELD_OF(TAG_ID, FIELD_TEXT, Vault, id, .is_required = true),
+        FIELD_OF(TAG_USER, FIELD_TEXT, Vault, user, .is_required = true),
+        FIELD_OF(TAG_STATE, FIELD_NUMBER, Vault, state, .max = VAULT_LOCKED, .is_required = true),
         FIELD_OF(6, FIELD_NUMBER, Vault, created_usec, .max = UINT64_MAX),
         FIELD_OF(7, FIELD_TEXT, Vault, platform_vault_id),
         FIELD_OF(8, FIELD_TEXT, Vault, platform_nonce),
@@ -99,6 +106,50 @@ int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(v);
+        return 0;
+}
+
+/* Copies a text of the clear part into size bytes, with its NUL. */
+static int peek_text(const Buffer *value, uint8_t tag, char *ret, size_t size) {
+        const uint8_t *bytes;
+        size_t n;
+        int r;
+
+        r = record_peek(value->bytes, value->size, tag, &bytes, &n);
+        if (r < 0)
+                return r == -ENODATA ? -EBADMSG : r;
+        if (n == 0 || n >= size || memchr(bytes, 0, n))
+                return -EBADMSG;
+        memcpy(ret, bytes, n);
+        ret[n] = 0;
+        return 0;
+}
+
+int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret) {
+        _cleanup_(buffer_done) Buffer value = {};
+        VaultSummary summary = {};
+        const uint8_t *bytes;
+        StoreKey key;
+        size_t n;
+        int r;
+
+        r = store_key_init(&key, RECORD_VAULT, uid, NULL, 0);
+        if (r >= 0)
+                r = store_get(s, &key, &value);
+        if (r >= 0)
+                r = peek_text(&value, TAG_ID, summary.id, sizeof(summary.id));
+        if (r >= 0)
+                r = peek_text(&value, TAG_USER, summary.user, sizeof(summary.user));
+        if (r < 0)
+                return r;
+        r = record_peek(value.bytes, value.size, TAG_STATE, &bytes, &n);
+        if (r < 0 || n != 8 || bytes[0] > VAULT_LOCKED)
+                return r < 0 && r != -ENODATA ? r : -EBADMSG;
+        for (size_t i = 1; i < n; i++) /* little endian */
+                if (bytes[i] != 0)
+                        return -EBADMSG;
+        summary.state = (VaultState)bytes[0];
+        *ret = summary;
         return 0;
 }
 

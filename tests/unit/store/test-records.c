@@ -295,6 +295,47 @@ static void stale_writer_and_stale_deleter_lose(void **state) {
         assert_int_equal(credential_record_read(f->store, v, "notion", "default", &c), -ENOENT);
 }
 
+static void peek_shows_what_a_full_read_does(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice"), *sealed = NULL;
+        StoreBatch *batch = NULL;
+        VaultSummary seen = {};
+
+        assert_int_equal(vault_record_peek(f->store, 1001, &seen), -ENOENT);
+        assert_int_equal(vault_record_peek(f->store, 1000, &seen), 0);
+        assert_string_equal(seen.id, v->id);
+        assert_string_equal(seen.user, "alice");
+        assert_int_equal(seen.state, VAULT_ACTIVE);
+
+        assert_int_equal(vault_record_read(f->store, f->keyring, 1000, &sealed), 0);
+        sealed->state = VAULT_SEALED;
+        assert_int_equal(store_batch_new(&batch), 0);
+        assert_int_equal(vault_record_put(batch, f->keyring, sealed), 0);
+        assert_int_equal(commit(f, batch), 0);
+        assert_int_equal(vault_record_peek(f->store, 1000, &seen), 0);
+        assert_int_equal(seen.state, VAULT_SEALED);
+}
+
+static void peek_refuses_a_damaged_record(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
+        _cleanup_(buffer_done) Buffer value = {};
+        VaultSummary seen = { .id = "untouched" };
+        StoreKey key;
+
+        assert_int_equal(store_key_init(&key, RECORD_VAULT, 1000, NULL, 0), 0);
+        assert_int_equal(store_get(f->store, &key, &value), 0);
+        for (size_t n = 0; n < value.size; n++) {
+                StoreBatch *batch = NULL;
+
+                assert_int_equal(store_batch_new(&batch), 0);
+                assert_int_equal(store_batch_put(batch, &key, value.bytes, n), 0);
+                assert_int_equal(commit(f, batch), 0);
+                assert_int_equal(vault_record_peek(f->store, 1000, &seen), -EBADMSG);
+        }
+        assert_string_equal(seen.id, "untouched");
+}
+
 static void credential_list_is_of_this_vault_and_service(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice"), *bob = vault_of(f, 1001, "bob");
@@ -413,6 +454,8 @@ int main(void) {
                 TEST(absent_members_stay_absent),
                 TEST(record_without_required_member_is_not_written),
                 TEST(second_new_vault_loses),
+                TEST(peek_shows_what_a_full_read_does),
+                TEST(peek_refuses_a_damaged_record),
                 TEST(stale_writer_and_stale_deleter_lose),
                 TEST(credential_list_is_of_this_vault_and_service),
                 TEST(flow_is_found_by_ticket_and_listed_by_uid),

@@ -136,6 +136,8 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
         }
         r = worker_new(event, &m->worker);
         if (r >= 0)
+                r = users_new(m->worker, "/etc/passwd", &m->users);
+        if (r >= 0)
                 r = start_engines(m, o);
         if (r < 0)
                 return r;
@@ -153,6 +155,7 @@ Manager *manager_free(Manager *m) {
         (void)platform_free(m->platform);
         (void)oauth_free(m->oauth);
         (void)http_free(m->http);
+        (void)users_free(m->users);
         (void)worker_free(m->worker);
         (void)logins_free(m->logins);
         (void)store_free(m->store);

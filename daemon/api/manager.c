@@ -97,7 +97,7 @@ void manager_fault(Call *call, int error, void *userdata) {
 }
 
 int manager_user(Manager *m, uid_t uid, char **ret_user, Failure *failure) {
-        int r = users_name(m->worker, uid, ret_user);
+        int r = users_name(m->users, uid, ret_user);
 
         if (r == -ENOENT)
                 return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "uid %u has no account on this host", (unsigned)uid);

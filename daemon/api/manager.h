@@ -2,6 +2,7 @@
 #pragma once
 
 #include "identity/principal.h"
+#include "identity/users.h"
 #include "ipc/server.h"
 #include "oauth/oauth.h"
 #include "platform/platform.h"
@@ -21,6 +22,7 @@ typedef struct Manager {
         Platform *platform; /* NULL without a workspace key */
         Logins *logins;
         Worker *worker;
+        Users *users;
         char hostname[256];
 } Manager;
 

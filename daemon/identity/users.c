@@ -1,16 +1,88 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Names of users. NSS may ask a directory over the network and blocks, so it only ever runs in the worker thread.
- * "Not found" and "could not ask" are kept apart: the first refuses a caller, the second is a passing fault. */
+ * "Not found" and "could not ask" are kept apart: the first refuses a caller, the second is a passing fault.
+ *
+ * A name that was found stays at hand for a minute, since the way through the worker takes several times as long as the
+ * rest of a WhoAmI. Only what was found is kept, so a user who is added is there at once and an outage is never
+ * remembered. A look-up counts from its beginning, and the state of the passwd file is taken before it too: what changes
+ * while it runs makes it old. Local users are renamed in that file, so that is noticed at once.
+ *
+ * One slot per hash of the uid: the memory is bounded whatever uids call, and a lost slot costs one look-up.
+ *
+ * Who may call: the loop's thread; users_name() on a fiber. */
 
 #include <pwd.h>
+#include <sys/stat.h>
 
 #include "identity/users.h"
+#include "util/clock.h"
+
+#define N_SLOTS 512U
+
+/* Which content a file has, as far as one call can tell. */
+typedef struct FileStamp {
+        dev_t device;
+        ino_t inode;
+        off_t size;
+        struct timespec changed; /* ctime: nobody can set it back */
+} FileStamp;
+
+typedef struct Slot {
+        char *name;
+        uid_t uid;
+        uint64_t since_usec;
+        FileStamp stamp;
+} Slot;
+
+struct Users {
+        Worker *worker;
+        const char *passwd_file;
+        Slot slots[N_SLOTS];
+};
 
 typedef struct NameJob {
         uid_t uid;
         char *name;
 } NameJob;
+
+int users_new(Worker *w, const char *passwd_file, Users **ret) {
+        Users *u = calloc(1, sizeof(Users));
+
+        if (!u)
+                return -ENOMEM;
+        u->worker = w;
+        u->passwd_file = passwd_file;
+        *ret = u;
+        return 0;
+}
+
+Users *users_free(Users *u) {
+        if (!u)
+                return NULL;
+        for (unsigned i = 0; i < N_SLOTS; i++)
+                free(u->slots[i].name);
+        free(u);
+        return NULL;
+}
+
+static bool file_stamp(const char *path, FileStamp *ret) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return false;
+        *ret = (FileStamp){ st.st_dev, st.st_ino, st.st_size, st.st_ctim };
+        return true;
+}
+
+static bool file_stamp_equal(const FileStamp *a, const FileStamp *b) {
+        return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+               a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static Slot *users_slot(Users *u, uid_t uid) {
+        return &u->slots[uid % N_SLOTS];
+}
 
 static int users_name_job(void *userdata) {
         NameJob *job = userdata;
@@ -33,13 +105,37 @@ static int users_name_job(void *userdata) {
         }
 }
 
-int users_name(Worker *w, uid_t uid, char **ret) {
+/* Forgets what is known about the uid, and keeps the name when there is one. */
+static void users_keep(Users *u, uid_t uid, const char *name, uint64_t since_usec, const FileStamp *stamp) {
+        Slot *slot = users_slot(u, uid);
+
+        if (slot->name && slot->uid != uid && !name)
+                return;
+        free(slot->name);
+        *slot = (Slot){ .name = name ? strdup(name) : NULL, .uid = uid, .since_usec = since_usec, .stamp = *stamp };
+}
+
+int users_name(Users *u, uid_t uid, char **ret) {
+        uint64_t since_usec = now_monotonic();
         NameJob job = { .uid = uid };
+        FileStamp stamp = {};
+        bool is_stamped;
         int r;
 
-        r = worker_run(w, users_name_job, &job);
+        is_stamped = file_stamp(u->passwd_file, &stamp);
+        r = worker_run(u->worker, users_name_job, &job);
+        users_keep(u, uid, r == 0 && is_stamped ? job.name : NULL, since_usec, &stamp);
         if (r < 0)
                 return r;
         *ret = job.name;
         return 0;
+}
+
+const char *users_name_at_hand(Users *u, uid_t uid, uint64_t now_usec) {
+        const Slot *slot = users_slot(u, uid);
+        FileStamp stamp;
+
+        if (!slot->name || slot->uid != uid || now_usec - slot->since_usec >= USERS_AT_HAND_USEC)
+                return NULL;
+        return file_stamp(u->passwd_file, &stamp) && file_stamp_equal(&stamp, &slot->stamp) ? slot->name : NULL;
 }

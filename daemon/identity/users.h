@@ -5,6 +5,22 @@
 
 #include "util/worker.h"
 
-/* On a fiber: the name of a uid by NSS, asked in the worker thread. 0 and a malloc()ed name; -ENOENT: no such user; other -errno: the
- * directory could not be asked, which says nothing about the user (getpwuid_r(3)). */
-int users_name(Worker *w, uid_t uid, char **ret);
+/* Names of users, by NSS (getpwuid_r(3)). */
+typedef struct Users Users;
+
+/* How long a name that was looked up is at hand without asking again. */
+#define USERS_AT_HAND_USEC (60 * USEC_PER_SEC)
+
+/* passwd_file: any change of it makes all names be asked anew; /etc/passwd but in tests. Both are borrowed for the life of the Users. */
+int users_new(Worker *w, const char *passwd_file, Users **ret);
+Users *users_free(Users *u);
+DEFINE_CLEANUP(Users *, users_free)
+
+/* On a fiber: the name of a uid, asked in the worker thread every time. 0 and a malloc()ed name; -ENOENT: no such user; other -errno: the
+ * directory could not be asked, which says nothing about the user. */
+int users_name(Users *u, uid_t uid, char **ret);
+
+/* Without waiting: the name that users_name() found for this uid within USERS_AT_HAND_USEC before now_usec (now_monotonic()) and since
+ * passwd_file was last changed, or NULL, which says nothing about the user. Borrowed until the next call of either. A user who is
+ * renamed or removed in a network directory is thus noticed a minute late: for showing only, what hands anything out calls users_name(). */
+const char *users_name_at_hand(Users *u, uid_t uid, uint64_t now_usec);

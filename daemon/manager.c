@@ -129,7 +129,7 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                                                          : strerror(-r));
                 return r;
         }
-        r = logins_new(o->runtime_dir, &m->logins);
+        r = logins_new(event, o->runtime_dir, &m->logins);
         if (r < 0) {
                 log_error("the folder of logins %s cannot be used: %s", o->runtime_dir, strerror(-r));
                 return r;

@@ -48,6 +48,11 @@ static const KeyRule web_keys[] = {
         KEY("LoopbackPort", value_number, loopback_port, .min = 1, .max = 65535),
 };
 
+static const KeyRule identity_keys[] = {
+        KEY("Elevated", value_elevated, elevated),
+        KEY("Containers", value_containers, containers),
+};
+
 static const KeyRule vault_keys[] = {
         KEY("UidMin", value_number, uid_min, .min = 1, .max = UID_INVALID - 1),
         KEY("UidMax", value_number, uid_max, .min = 1, .max = UID_INVALID - 1),
@@ -69,6 +74,7 @@ static const SectionRule sections[] = {
         { "Platform", platform_keys, ELEMENTSOF(platform_keys) },
         { "Http", http_keys, ELEMENTSOF(http_keys) },
         { "Web", web_keys, ELEMENTSOF(web_keys) },
+        { "Identity", identity_keys, ELEMENTSOF(identity_keys) },
         { "Vaults", vault_keys, ELEMENTSOF(vault_keys) },
         { "Limits", limit_keys, ELEMENTSOF(limit_keys) },
 };

@@ -37,6 +37,19 @@ typedef struct ServiceProfile {
         unsigned line;
 } ServiceProfile;
 
+/* What becomes of a call whose process belongs to the login of another uid (sudo, su). */
+typedef enum Elevated {
+        ELEVATED_AUTO, /* authority methods are refused, use methods recorded */
+        ELEVATED_REFUSE,
+        ELEVATED_RECORD,
+        ELEVATED_ALLOW,
+} Elevated;
+
+typedef enum Containers {
+        CONTAINERS_ALLOW,
+        CONTAINERS_REFUSE, /* callers in user or pid namespaces of their own */
+} Containers;
+
 /* [Server NAME] of policy.d: what a session may do there. In this version exact tool names; wildcards are a fault. */
 typedef struct ServerPolicy {
         char *service;
@@ -61,6 +74,9 @@ typedef struct Config {
         /* [Web] */
         char *external_url;          /* ExternalUrl=: https origin under which vaultd-web is published; NULL: loopback */
         unsigned loopback_port;      /* LoopbackPort=, default 876 */
+        /* [Identity] */
+        Elevated elevated;           /* Elevated= */
+        Containers containers;       /* Containers= */
         /* [Vaults] */
         uid_t uid_min, uid_max;      /* UidMin=, UidMax=; default from /etc/login.defs, else 1000, 60000 */
         uint64_t map_size;           /* MapSize=, default 64G */

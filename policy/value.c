@@ -298,6 +298,30 @@ int value_paste_back(
         return 0;
 }
 
+int value_elevated(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        static const char *const words[] = { [ELEVATED_AUTO] = "auto",
+                [ELEVATED_REFUSE] = "refuse",
+                [ELEVATED_RECORD] = "record",
+                [ELEVATED_ALLOW] = "allow" };
+        int i = word_index(value, words, ELEMENTSOF(words));
+
+        if (i < 0)
+                return expect(expected, "auto, refuse, record or allow");
+        *(Elevated *)field = (Elevated)i;
+        return 0;
+}
+
+int value_containers(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        static const char *const words[] = { [CONTAINERS_ALLOW] = "allow", [CONTAINERS_REFUSE] = "refuse" };
+        int i = word_index(value, words, ELEMENTSOF(words));
+
+        if (i < 0)
+                return expect(expected, "allow or refuse");
+        *(Containers *)field = (Containers)i;
+        return 0;
+}
+
 size_t text_list_size(char **list) {
         size_t n = 0;
 

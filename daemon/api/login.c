@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* io.vaultd.Login: pam_vaultd.so registers logins. The one place where a request names a uid, reachable by root
- * through the control socket alone (I1); the server checks the socket's mode by where it listens, this file the
- * peer's uid once more. */
+/* io.vaultd.Login: pam_vaultd.so registers logins. Here and in io.vaultd.Admin a request names a uid, so both are
+ * reachable by root through the control socket alone (I1): the socket's mode keeps others out, the server offers the
+ * interface at that door only, and the gate looks at the peer's uid once more. */
 
 #include "api/logins.h"
 #include "api/manager.h"
@@ -11,14 +11,6 @@
 static const char description[] =
 #include "daemon/api/io.vaultd.Login.inc"
         ;
-
-static bool caller_is_root(Call *call) {
-        return call_principal(call)->uid == 0 || call_principal(call)->uid == geteuid();
-}
-
-static int refuse(Call *call) {
-        return call_error(call, "org.varlink.service.PermissionDenied", NULL);
-}
 
 typedef struct OpenParameters {
         int64_t uid, leader;
@@ -44,8 +36,6 @@ static int method_open(Call *call, json_object *parameters, void *userdata) {
         const char *bad;
         int r;
 
-        if (!caller_is_root(call))
-                return refuse(call);
         if (json_dispatch(parameters, open_fields, &p, &bad) < 0)
                 return call_invalid_parameter(call, bad);
         if (p.uid < 0 || p.uid >= (int64_t)UID_INVALID || p.uid == UID_OVERFLOW)
@@ -78,8 +68,6 @@ static int method_close(Call *call, json_object *parameters, void *userdata) {
         uid_t uid;
         int r;
 
-        if (!caller_is_root(call))
-                return refuse(call);
         if (json_dispatch(parameters, fields, &id, &bad) < 0)
                 return call_invalid_parameter(call, bad);
         r = logins_close(m->logins, id, &uid, &user);

@@ -2,17 +2,27 @@
 
 /* Logins as PAM registered them, in memory and as small JSON files written by rename, like logind's.
  *
- * A login is over when PAM closes it or its leader process is gone; the latter is looked at whenever somebody asks, by
- * pid and start time together, so a reused pid is not taken for the leader. What is here tells where a caller comes
- * from; it never decides who the caller is. */
+ * A login is over when PAM closes it, when its leader ends, or at boot (I7). The leader is held by a pidfd in the event
+ * loop, opened anew when vaultd restarts; pid and start time together say that it is still the leader and not a
+ * reused pid (T4), and are looked at again whenever somebody asks, which also serves where no pidfd could be had. The
+ * folder is on tmpfs; the boot id in the files is for hosts where it is not, and left out where it is not readable.
+ *
+ * What is here tells where a caller comes from; it never decides who the caller is. Who may call: the loop's thread.
+ * A Login that was handed out is valid until the next turn of the loop. */
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <systemd/sd-id128.h>
 
 #include "api/logins.h"
-#include "identity/principal.h"
+#include "audit/audit.h"
+#include "identity/process.h"
 #include "json/object.h"
 #include "util/buffer.h"
 #include "util/clock.h"
@@ -23,9 +33,14 @@
 typedef struct Entry {
         Login login; /* first: a Login handed out is its Entry */
         struct Entry *next;
+        Logins *logins;
+        int pidfd;
+        sd_event_source *source;
 } Entry;
 
 struct Logins {
+        sd_event *event;
+        char boot_id[SD_ID128_STRING_MAX]; /* "" where it cannot be read */
         int folder_fd;
         Entry *entries;
 };
@@ -33,6 +48,8 @@ struct Logins {
 static Entry *entry_free(Entry *e) {
         if (!e)
                 return NULL;
+        sd_event_source_disable_unref(e->source);
+        (void)safe_close(e->pidfd);
         free(e->login.id);
         free(e->login.user);
         free(e->login.service);
@@ -44,39 +61,23 @@ static Entry *entry_free(Entry *e) {
 
 DEFINE_CLEANUP(Entry *, entry_free)
 
-/* Field 22 of /proc/PID/stat (proc(5)). The command name may hold anything, so fields are counted from its last ')'. */
-static int process_start(pid_t pid, uint64_t *ret) {
-        char path[64], text[1024];
-        _cleanup_(closep) int fd = -1;
-        unsigned long long start;
-        ssize_t n;
-
-        (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        n = read(fd, text, sizeof(text) - 1);
-        if (n <= 0)
-                return n < 0 ? -errno : -ESRCH;
-        text[n] = 0;
-        const char *p = strrchr(text, ')');
-        if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &start) != 1)
-                return -EBADMSG;
-        *ret = start;
-        return 0;
-}
-
 static bool login_is_alive(const Login *l) {
         uint64_t start;
 
-        return process_start(l->leader, &start) >= 0 && start == l->leader_start;
+        return process_read_start(l->leader, &start) >= 0 && start == l->leader_start;
+}
+
+static bool entry_is_alive(const Entry *e) {
+        struct pollfd ended = { .fd = e->pidfd, .events = POLLIN };
+
+        return e->pidfd >= 0 ? poll(&ended, 1, 0) == 0 : login_is_alive(&e->login);
 }
 
 static int entry_save(Logins *l, const Entry *e) {
         _cleanup_(json_putp) json_object *object = json_build("id", 's', e->login.id, "uid", 'i', (int64_t)e->login.uid, "user", 's', e->login.user,
                         "service", 's', e->login.service, "tty", 's', e->login.tty, "rhost", 's', e->login.rhost, "leader", 'i', (int64_t)e->login.leader,
                         "leaderStart", 'i', (int64_t)e->login.leader_start, "auditSession", 'i', (int64_t)e->login.audit_session,
-                        "opened", 'i', (int64_t)e->login.opened_usec, NULL);
+                        "opened", 'i', (int64_t)e->login.opened_usec, "boot", 's', isempty(l->boot_id) ? NULL : l->boot_id, NULL);
         _cleanup_(closep) int fd = -1;
         const char *text = object ? json_text(object) : NULL;
         char temporary[64];
@@ -104,6 +105,43 @@ static void entry_forget(Logins *l, Entry **link) {
         (void)entry_free(e);
 }
 
+/* The leader of *link has ended without a close. */
+static void entry_lose(Logins *l, Entry **link) {
+        const Login *login = &(*link)->login;
+
+        audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = login->uid, .user = login->user, .verdict = "done",
+                        .reason = "its leader has ended", .session = login->id, .service = login->service, .pid = login->leader });
+        entry_forget(l, link);
+}
+
+static int entry_on_leader(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Entry *e = userdata;
+        Logins *l = e->logins;
+
+        for (Entry **link = &l->entries; *link; link = &(*link)->next)
+                if (*link == e) {
+                        entry_lose(l, link);
+                        break;
+                }
+        return 0;
+}
+
+/* Adds an entry whose leader is told by pid and start time. -ESRCH: it is not there any more. */
+static int entry_watch(Logins *l, Entry *e) {
+        /* Through syscall(2): the C library of Debian 12 has a wrapper, its predecessor's has not. */
+        e->pidfd = (int)syscall(SYS_pidfd_open, e->login.leader, 0U);
+        if (!login_is_alive(&e->login))
+                return -ESRCH; /* looked at after the open: from here on the descriptor is the leader's */
+        if (e->pidfd >= 0 && sd_event_add_io(l->event, &e->source, e->pidfd, EPOLLIN, entry_on_leader, e) < 0)
+                e->pidfd = safe_close(e->pidfd);
+        if (e->pidfd < 0)
+                log_warning("the leader of login %s cannot be watched; its end is seen when somebody asks", e->login.id);
+        e->logins = l;
+        e->next = l->entries;
+        l->entries = e;
+        return 0;
+}
+
 /* Members that are missing leave a login that cannot be alive. */
 static int entry_from_json(json_object *object, Entry **ret) {
         _cleanup_(entry_freep) Entry *e = calloc(1, sizeof(Entry));
@@ -113,6 +151,7 @@ static int entry_from_json(json_object *object, Entry **ret) {
 
         if (!e)
                 return -ENOMEM;
+        e->pidfd = -1;
         (void)json_get_int64(object, "uid", &uid);
         (void)json_get_int64(object, "leader", &leader);
         (void)json_get_int64(object, "leaderStart", &start);
@@ -132,7 +171,8 @@ static int entry_from_json(json_object *object, Entry **ret) {
 static int logins_load_one(Logins *l, const char *name) {
         _cleanup_(closep) int fd = openat(l->folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         _cleanup_(json_putp) json_object *object = NULL;
-        Entry *e = NULL;
+        _cleanup_(entry_freep) Entry *e = NULL;
+        const char *boot;
         char text[4096];
         ssize_t n;
         int r;
@@ -147,19 +187,31 @@ static int logins_load_one(Logins *l, const char *name) {
                 r = entry_from_json(object, &e);
         if (r != 0)
                 return r < 0 ? r : -EBADMSG;
-        e->next = l->entries;
-        l->entries = e;
-        if (!streq(e->login.id, name) || !login_is_alive(&e->login))
-                entry_forget(l, &l->entries);
-        return 0;
+        if (!streq(e->login.id, name))
+                return -EBADMSG;
+        boot = json_string(object, "boot");
+        r = boot && !isempty(l->boot_id) && !streq(boot, l->boot_id) ? -ESRCH : entry_watch(l, e);
+        if (r == -ESRCH) {
+                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = e->login.uid, .user = e->login.user, .verdict = "done",
+                                .reason = "its leader ended while vaultd was down", .session = e->login.id, .service = e->login.service });
+                (void)unlinkat(l->folder_fd, name, 0);
+                return 0;
+        }
+        if (r >= 0)
+                (void)TAKE_PTR(e);
+        return r;
 }
 
-int logins_new(const char *folder, Logins **ret) {
+int logins_new(sd_event *event, const char *folder, Logins **ret) {
         _cleanup_(logins_freep) Logins *l = calloc(1, sizeof(Logins));
+        sd_id128_t boot;
         int fd;
 
         if (!l)
                 return -ENOMEM;
+        l->event = sd_event_ref(event);
+        if (sd_id128_get_boot(&boot) >= 0)
+                (void)sd_id128_to_string(boot, l->boot_id);
         l->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (l->folder_fd < 0)
                 return -errno;
@@ -195,18 +247,20 @@ Logins *logins_free(Logins *l) {
                 (void)entry_free(e);
         }
         (void)safe_close(l->folder_fd);
+        sd_event_unref(l->event);
         free(l);
         return NULL;
 }
 
 int logins_open(Logins *l, const Login *login, const Login **ret) {
         _cleanup_(entry_freep) Entry *e = calloc(1, sizeof(Entry));
-        Principal leader = { .pid = login->leader };
+        uid_t login_uid;
         uint8_t id[16];
         int r;
 
         if (!e)
                 return -ENOMEM;
+        e->pidfd = -1;
         random_bytes(id, sizeof(id));
         _cleanup_(freep) char *hex = hex_encode(id, sizeof(id));
         if (!hex || asprintf(&e->login.id, "l-%s", hex) < 0) {
@@ -221,17 +275,21 @@ int logins_open(Logins *l, const Login *login, const Login **ret) {
         e->login.rhost = login->rhost ? strdup(login->rhost) : NULL;
         if (!e->login.user || !e->login.service || (login->tty && !e->login.tty) || (login->rhost && !e->login.rhost))
                 return -ENOMEM;
-        r = process_start(login->leader, &e->login.leader_start);
+        e->login.audit_session = UINT32_MAX;
+        r = process_read_start(login->leader, &e->login.leader_start);
+        if (r >= 0)
+                r = process_read_login(login->leader, &login_uid, &e->login.audit_session);
         if (r < 0)
-                return r == -ENOENT ? -ESRCH : r;
-        principal_read_audit(&leader);
-        e->login.audit_session = leader.audit_session;
+                return r;
         e->login.opened_usec = now_realtime();
         r = entry_save(l, e);
         if (r < 0)
                 return r;
-        e->next = l->entries;
-        l->entries = e;
+        r = entry_watch(l, e);
+        if (r < 0) {
+                (void)unlinkat(l->folder_fd, e->login.id, 0);
+                return r;
+        }
         *ret = &TAKE_PTR(e)->login;
         return 0;
 }
@@ -253,10 +311,10 @@ const Login *logins_next(Logins *l, uid_t uid, const Login *after) {
         while (*link) {
                 if ((*link)->login.uid != uid)
                         link = &(*link)->next;
-                else if (login_is_alive(&(*link)->login))
+                else if (entry_is_alive(*link))
                         return &(*link)->login;
                 else
-                        entry_forget(l, link);
+                        entry_lose(l, link);
         }
         return NULL;
 }

@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <systemd/sd-event.h>
+
 #include "util/macro.h"
 
 /* The registered logins: one file each in the runtime folder (tmpfs), so that they survive a restart of the daemon and none survives a reboot. */
@@ -20,11 +22,11 @@ typedef struct Login {
 } Login;
 
 /* Reads what a former daemon left, dropping files that do not read and logins whose leader is gone. */
-int logins_new(const char *folder, Logins **ret);
+int logins_new(sd_event *event, const char *folder, Logins **ret);
 Logins *logins_free(Logins *l);
 DEFINE_CLEANUP(Logins *, logins_free)
 
-/* Registers a login; fills in id, leader_start, audit_session and opened_usec. Texts are copied. */
+/* Registers a login and watches its leader; when that ends, so does the login. Fills in id, leader_start, audit_session and opened_usec. Texts are copied. -ESRCH: the leader is gone. */
 int logins_open(Logins *l, const Login *login, const Login **ret);
 /* *ret_user is malloc()ed. -ENOENT. */
 int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user);

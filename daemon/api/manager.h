@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "api/logins.h"
 #include "identity/principal.h"
 #include "identity/users.h"
 #include "ipc/server.h"
@@ -9,8 +10,6 @@
 #include "util/worker.h"
 
 /* Everything the methods work on; made and ended by daemon/manager.c. */
-
-typedef struct Logins Logins;
 
 typedef struct Manager {
         sd_event *event;
@@ -28,6 +27,22 @@ typedef struct Manager {
 
 /* The interfaces, NULL-ended. */
 extern const Interface *const manager_interfaces[];
+
+/* Where a caller comes from, by login uid and audit session (I5). */
+typedef struct Origin {
+        const char *name;        /* "login": of its own login; "elevated": of another user's; "unproven": PAM registered no such login; "unknown": it
+                                  * cannot be told, for the process that connected is gone or hidden */
+        uid_t login_uid;         /* UID_INVALID: unset */
+        uint32_t audit_session;  /* UINT32_MAX: unset */
+        const Login *login;      /* the caller's own login in that audit session: of ssh, su -l …; NULL */
+        const Login *origin;     /* the login that the audit session belongs to; NULL unless PAM registered it */
+        bool is_elevated;        /* the login uid is set and another one, registered or not */
+} Origin;
+/* Valid until the next turn of the loop. */
+void manager_origin(Manager *m, Call *call, Origin *ret);
+
+/* ServerOptions.admit: refuses, and records, by the method's class and where the caller comes from. */
+int manager_admit(Call *call, const Method *method, void *userdata);
 
 /* Replies for a handler that returned -errno. */
 void manager_fault(Call *call, int error, void *userdata);

@@ -27,18 +27,22 @@ static int caller_if_any(Manager *m, Call *call, char **ret_user, Vault **ret_va
 static int method_whoami(Call *call, json_object *parameters, void *userdata) {
         _cleanup_(vault_freep) Vault *vault = NULL;
         _cleanup_(freep) char *user = NULL;
-        Principal principal = *call_principal(call);
         Manager *m = userdata;
         Failure failure = {};
         int r;
 
         r = caller_if_any(m, call, &user, &vault, &failure);
         if (r == 0) {
-                principal_read_audit(&principal);
-                const Login *login = logins_find(m->logins, principal.uid, principal.audit_session);
-                json_object *reply = json_build("uid", 'i', (int64_t)principal.uid, "user", 's', user, "origin", 's', login ? "login" : "unproven",
-                                "session", 's', login ? login->id : NULL, NULL);
+                Origin origin;
 
+                manager_origin(m, call, &origin);
+                json_object *reply = json_build("uid", 'i', (int64_t)call_principal(call)->uid, "user", 's', user, "origin", 's', origin.name,
+                                "originUser", 's', origin.origin ? origin.origin->user : NULL, "session", 's', origin.login ? origin.login->id : NULL, NULL);
+
+                if (reply && origin.login_uid != UID_INVALID && json_add_int64(reply, "loginUid", (int64_t)origin.login_uid) < 0) {
+                        json_object_put(reply);
+                        reply = NULL;
+                }
                 if (reply && vault && json_add(reply, "vault", vault_to_json(vault)) < 0) {
                         json_object_put(reply);
                         reply = NULL;

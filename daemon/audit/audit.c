@@ -32,6 +32,12 @@ static const AuditName audit_names[] = {
         [AUDIT_CREDENTIAL_PUSHED] = { "4d2561e89e0440699d6cd1c14e88222d", "credential given to the platform" },
         [AUDIT_SESSION_STARTED] = { "0f4fc510b6b34524a80b1fac4a18de89", "agent session started" },
         [AUDIT_SESSION_REFUSED] = { "3c8d151efea244e4b7146ee514ea84df", "agent session refused" },
+        [AUDIT_CALL] = { "7b910d15ab4b49578440bf3aec365f20", "call" },
+        [AUDIT_VAULT_SEALED] = { "73ed95a58d344e689613deefe714dba7", "vault sealed" },
+        [AUDIT_VAULT_LOCKED] = { "9384156ed8a9471283e0735eff5071c2", "vault locked" },
+        [AUDIT_VAULT_UNLOCKED] = { "6a1d1c1b30204b2aa7ea48d8794c76c6", "vault unlocked" },
+        [AUDIT_VAULT_UNSEALED] = { "a1d905a72bbc4549896cb6da71e9a50b", "vault unsealed" },
+        [AUDIT_VAULT_SET_ASIDE] = { "fd86e246189348c5a913e7508581d96c", "vault set aside" },
 };
 
 #define AUDIT_TEXT_MAX 256U
@@ -40,10 +46,16 @@ void audit_record(const AuditEvent *e) {
         const AuditName *name = &audit_names[e->kind];
         _cleanup_(freep) char *account = printable(e->account ?: "", AUDIT_TEXT_MAX);
         _cleanup_(freep) char *reason = printable(e->reason ?: "", AUDIT_TEXT_MAX);
-        char uid[16], pid[16];
+        _cleanup_(freep) char *cgroup = printable(e->origin && e->origin->cgroup ? e->origin->cgroup : "", AUDIT_TEXT_MAX);
+        uid_t login_uid = e->origin ? e->origin->login_uid : UID_INVALID;
+        uint32_t audit_session = e->origin ? e->origin->audit_session : UINT32_MAX;
+        bool is_other = login_uid != UID_INVALID && login_uid != e->uid;
+        char uid[16], pid[16], login[16], session[16];
 
         (void)snprintf(uid, sizeof(uid), "%u", (unsigned)e->uid);
         (void)snprintf(pid, sizeof(pid), "%d", (int)e->pid);
+        (void)snprintf(login, sizeof(login), "%u", (unsigned)login_uid);
+        (void)snprintf(session, sizeof(session), "%u", audit_session);
         const LogField fields[] = {
                 { "MESSAGE_ID", name->id },
                 { "VAULTD_UID", uid },
@@ -55,8 +67,14 @@ void audit_record(const AuditEvent *e) {
                 { "VAULTD_SESSION", e->session },
                 { "VAULTD_OBJECT", e->object },
                 { "VAULTD_PID", e->pid > 0 ? pid : NULL },
+                { "VAULTD_ORIGIN", e->origin ? e->origin->name : NULL },
+                { "VAULTD_LOGIN_UID", login_uid != UID_INVALID ? login : NULL },
+                { "VAULTD_AUDIT_SESSION", audit_session != UINT32_MAX ? session : NULL },
+                { "VAULTD_CGROUP", isempty(cgroup) ? NULL : cgroup },
+                { "VAULTD_CONTAINER", e->origin ? e->origin->container : NULL },
         };
-        log_full(streq(e->verdict, "done") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %u%s%s%s%s", name->text,
-                        e->user ?: "unknown user", e->service ? ", " : "", e->service ?: "", (unsigned)e->uid,
+        log_full(streq(e->verdict, "done") || streq(e->verdict, "admitted") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %u%s%s%s%s%s%s", name->text,
+                        e->user ?: "unknown user", e->service ? ", " : "", e->service ?: "",
+                        (unsigned)e->uid, is_other ? ", login uid " : "", is_other ? login : "",
                         isempty(account) ? "" : ", account ", account ?: "", isempty(reason) ? "" : ": ", reason ?: "");
 }

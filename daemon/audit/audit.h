@@ -22,16 +22,32 @@ typedef enum AuditKind {
         AUDIT_CREDENTIAL_PUSHED,
         AUDIT_SESSION_STARTED,
         AUDIT_SESSION_REFUSED,
+        AUDIT_CALL,
+        AUDIT_VAULT_SEALED,
+        AUDIT_VAULT_LOCKED,
+        AUDIT_VAULT_UNLOCKED,
+        AUDIT_VAULT_UNSEALED,
+        AUDIT_VAULT_SET_ASIDE,
 } AuditKind;
+
+/* Where a caller comes from. Decoration: a pid's files in /proc. */
+typedef struct AuditOrigin {
+        const char *name;    /* "login", "elevated", "unproven", "unknown" */
+        uid_t login_uid;     /* UID_INVALID: unset */
+        uint32_t audit_session; /* UINT32_MAX: unset */
+        const char *cgroup;  /* NULL: not known */
+        const char *container; /* "yes", "no", "unknown"; NULL: not asked */
+} AuditOrigin;
 
 typedef struct AuditEvent {
         AuditKind kind;
         uid_t uid;
         const char *user;
-        const char *verdict; /* "done", "refused", "failed" */
+        const char *verdict; /* "done", "admitted", "refused", "failed" */
         const char *reason;  /* for people; NULL when done */
         const char *service, *account, *session, *object; /* NULL where they do not apply */
         pid_t pid;           /* 0: no caller */
+        const AuditOrigin *origin; /* where the caller comes from; NULL: not asked */
 } AuditEvent;
 
 void audit_record(const AuditEvent *event);

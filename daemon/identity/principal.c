@@ -1,16 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The caller's identity. It comes from one place only, the credentials that the kernel recorded when the peer called
- * connect(2); nothing that a peer sends is looked at. Everything read from /proc is decoration for the audit trail:
- * a pid can be reused between the connect and the reading, so it decides nothing.
+ * connect(2); nothing that a peer sends is looked at. Everything read from /proc says where a caller comes from: it can
+ * refuse one, it never makes one somebody. A pid can be reused between the connect and the reading, and a peer may
+ * connect, hand its descriptor on and end; so whoever refuses by what /proc said also asks
+ * principal_is_same_process(), after the reading.
  *
  * Who may call: ipc at accept, api for the origin. */
 
-#include <fcntl.h>
-#include <stdio.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "identity/principal.h"
+#include "identity/process.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* asm-generic/socket.h since Linux 6.5 */
+#endif
+
+static uint64_t now_boottime(void) {
+        struct timespec now = {};
+
+        (void)clock_gettime(CLOCK_BOOTTIME, &now);
+        return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
 
 int principal_from_socket(int fd, Principal *ret) {
         struct ucred cred = { .uid = UID_INVALID };
@@ -21,47 +35,64 @@ int principal_from_socket(int fd, Principal *ret) {
         if (size != sizeof(cred) || cred.uid == UID_INVALID || cred.uid == UID_OVERFLOW)
                 return -EPERM;
 
-        *ret = (Principal){ .uid = cred.uid, .gid = cred.gid, .pid = cred.pid, .audit_session = UINT32_MAX };
+        *ret = (Principal){ .uid = cred.uid, .gid = cred.gid, .pid = cred.pid, .accepted_usec = now_boottime(),
+                .login_uid = UID_INVALID, .audit_session = UINT32_MAX };
         return 0;
 }
 
-/* Reads a short /proc file. The number of bytes, or -errno. */
-static ssize_t read_small_file(const char *path, char *buffer, size_t size) {
-        _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        ssize_t n;
+void principal_read_audit(Principal *p) {
+        uid_t login_uid = UID_INVALID;
+        uint32_t session = UINT32_MAX;
 
-        if (fd < 0)
-                return -errno;
-        n = read(fd, buffer, size - 1);
-        if (n < 0)
-                return -errno;
-        buffer[n] = 0;
-        return n;
+        if (p->has_audit)
+                return;
+        p->audit_error = process_read_login(p->pid, &login_uid, &session);
+        p->login_uid = login_uid;
+        p->audit_session = session;
+        p->has_audit = true;
 }
 
-void principal_read_audit(Principal *p) {
-        char path[64], text[32], *end;
+bool principal_is_same_process(const Principal *p, int fd) {
+        _cleanup_(closep) int pidfd = -1;
+        socklen_t size = sizeof(pidfd);
+        long ticks = sysconf(_SC_CLK_TCK);
+        uint64_t start;
 
-        p->audit_session = UINT32_MAX;
-        (void)snprintf(path, sizeof(path), "/proc/%d/sessionid", (int)p->pid);
-        if (read_small_file(path, text, sizeof(text)) <= 0)
-                return;
-        errno = 0;
-        unsigned long value = strtoul(text, &end, 10);
-        if (errno == 0 && end != text && value <= UINT32_MAX)
-                p->audit_session = (uint32_t)value;
+        if (fd < 0 || p->pid <= 0)
+                return false;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) >= 0) {
+                struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+
+                return poll(&ended, 1, 0) == 0;
+        }
+        pidfd = -1;
+        if (errno != ENOPROTOOPT || ticks <= 0)
+                return false;
+        /* A start is rounded down to a tick, so one within the tick of the accept counts as before it. */
+        return process_read_start(p->pid, &start) >= 0 && start <= p->accepted_usec / (USEC_PER_SEC / (uint64_t)ticks);
+}
+
+int principal_read_groups(int fd, gid_t **ret, size_t *ret_n) {
+        _cleanup_(freep) gid_t *groups = NULL;
+        socklen_t size = 0;
+
+        /* The groups of the moment of connect(2) do not change, so the size that is told first holds (unix(7)). */
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) < 0 && errno != ERANGE)
+                return -errno;
+        if (size > 0) {
+                groups = malloc(size);
+                if (!groups)
+                        return -ENOMEM;
+                if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+                        return -errno;
+        }
+        *ret = TAKE_PTR(groups);
+        *ret_n = size / sizeof(gid_t);
+        return 0;
 }
 
 int identity_check_own_namespace(void) {
-        unsigned long inside, outside, count;
-        char text[256];
-        ssize_t n;
-        int used = 0;
+        int r = process_has_own_uids(getpid());
 
-        n = read_small_file("/proc/self/uid_map", text, sizeof(text));
-        if (n < 0)
-                return (int)n;
-        if (sscanf(text, "%lu %lu %lu %n", &inside, &outside, &count, &used) != 3 || text[used] != 0)
-                return -EPERM;
-        return inside == 0 && outside == 0 && count == UINT32_MAX ? 0 : -EPERM;
+        return r > 0 ? -EPERM : r;
 }

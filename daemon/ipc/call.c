@@ -18,6 +18,20 @@ const Principal *call_principal(Call *c) {
         return &c->principal;
 }
 
+const Principal *call_principal_with_audit(Call *c) {
+        /* Kept with the connection: a peer that calls often is read once. */
+        if (!c->principal.has_audit && c->connection) {
+                principal_read_audit(&c->connection->principal);
+                c->principal = c->connection->principal;
+        }
+        principal_read_audit(&c->principal);
+        return &c->principal;
+}
+
+bool call_peer_is_same_process(Call *c) {
+        return c->connection && principal_is_same_process(&c->principal, c->connection->fd);
+}
+
 Door call_door(Call *c) {
         return c->door;
 }
@@ -127,10 +141,16 @@ int call_invalid_parameter(Call *call, const char *field) {
         return call_error(call, "org.varlink.service.InvalidParameter", json_build("parameter", 's', field, NULL));
 }
 
-static int call_fiber(void *userdata) {
-        Call *call = userdata;
+/* No method runs that was not admitted. */
+static int call_handle(Call *call) {
+        Server *s = call->server;
+        int r = s->options.admit ? s->options.admit(call, call->method, s->options.userdata) : 0;
 
-        return call->method->handle(call, call->message.parameters, call->server->options.userdata);
+        return r != 0 ? MIN(r, 0) : call->method->handle(call, call->message.parameters, s->options.userdata);
+}
+
+static int call_fiber(void *userdata) {
+        return call_handle(userdata);
 }
 
 static void call_fiber_done(int result, void *userdata) {
@@ -155,7 +175,7 @@ static int call_run(Call *call) {
                 if (r >= 0)
                         (void)call_ref(call);
         } else
-                r = call->method->handle(call, call->message.parameters, s->options.userdata);
+                r = call_handle(call);
         if (r < 0 && !call->is_answered)
                 s->options.fault(call, r, s->options.userdata);
         return 0;

@@ -36,6 +36,7 @@ typedef struct Method {
         MethodClass class;
         MethodHandler handle;
         bool is_fiber;
+        bool is_recorded;     /* each call is worth an audit line that says where the caller comes from; authority always is */
         bool is_stream;       /* may answer `more` with several replies */
         bool ends_with_client; /* the fiber is cancelled when the client leaves; otherwise it goes on to its end */
 } Method;
@@ -53,6 +54,8 @@ typedef struct ServerOptions {
         Limits limits;
         uid_t strangers_from; /* uids from here on share one account at the public door; 0: none do */
         uint64_t message_timeout_usec; /* a half-sent message may take this long */
+        /* Runs before every method of the interfaces, on its fiber if it has one (optional). 0: go on; positive: refused, and answered; -errno. */
+        int (*admit)(Call *call, const Method *method, void *userdata);
         void (*fault)(Call *call, int error, void *userdata); /* replies for a handler that failed */
         const char *vendor, *product, *version, *url;
 } ServerOptions;
@@ -67,6 +70,10 @@ void server_stop(Server *s);
 int server_add_listener(Server *s, int fd, Door door);
 
 const Principal *call_principal(Call *c);
+/* The same with login uid and audit session read, once for a connection. */
+const Principal *call_principal_with_audit(Call *c);
+/* The process that connected lives and has its pid: what was read of /proc about it before this call is true (principal.h). */
+bool call_peer_is_same_process(Call *c);
 Door call_door(Call *c);
 /* The client asked for a stream. */
 bool call_wants_more(Call *c);

@@ -160,12 +160,19 @@ class World(contextlib.ExitStack):
         self.platform = self.enter_context(Program(arguments, self.root / "log/platform.log"))
         self.platform_url = self.platform.ready["url"]
 
+    @staticmethod
+    def _identity(settings):
+        """Who runs the tests from a login of his own would be told apart from alice; a test that is about that says so itself."""
+        is_login = int(pathlib.Path("/proc/self/loginuid").read_text()) != 0xFFFFFFFF
+        return "[Identity]\nElevated=allow\n\n" if is_login and "[Identity]" not in settings else ""
+
     def configure(self, settings=None, custody=None, policy=None):
         """Writes the administrator's files; takes effect at the next start of vaultd."""
+        settings = self._settings if settings is None else settings
         allowed = " ".join(url.split("/")[2] for url in (self.stack.issuer, self.stack.url, self.platform_url))
         (self.root / "etc/vaultd.conf").write_text(
             f"[Platform]\nUrl={self.platform_url}\nAdoptWait=1s\n\n[Http]\nCaFile={self.stack.ca}\nAllowPrivate={allowed}\n\n"
-            f"[Web]\nLoopbackPort={self.port}\n\n" + (self._settings if settings is None else settings))
+            f"[Web]\nLoopbackPort={self.port}\n\n" + self._identity(settings) + settings)
         (self.root / "etc/services.d/notion.conf").write_text(
             f"[Service]\nName=notion\nTitle=Notion\nUrl={self.stack.url}\nCustody={custody or self._custody}\nAccountTool=notion-get-self\n"
             "AccountIdField=id\nAccountNameField=email\n" + self._services)

@@ -103,7 +103,7 @@ static void shipped_comments_are_the_defaults(void **state) {
                         memmove(p + 1, p + 2, strlen(p + 2) + 1);
                         n++;
                 }
-        assert_int_equal(n, 19); /* every key of the reader */
+        assert_int_equal(n, 21); /* every key of the reader */
         tree_open(&t);
         tree_write(&t, "vendor/vaultd.conf", text);
         tree_write(&t, "vendor/services.d/notion.conf", service);
@@ -113,6 +113,8 @@ static void shipped_comments_are_the_defaults(void **state) {
         assert_string_equal(t.config->platform_model, "claude-opus-4-5");
         assert_int_equal(t.config->adopt_wait_usec, 10000000);
         assert_int_equal(t.config->loopback_port, 876);
+        assert_int_equal(t.config->elevated, ELEVATED_AUTO);
+        assert_int_equal(t.config->containers, CONTAINERS_ALLOW);
         assert_int_equal(t.config->uid_min, 1000);
         assert_int_equal(t.config->uid_max, 60000);
         assert_int_equal(t.config->map_size, 68719476736);
@@ -135,6 +137,7 @@ static void every_key_is_read(void **state) {
                         "[Http]\nCaFile=/ca.pem\nProxy=http://p.test:1\nAllowPrivate=a.test:1 "
                         "b.test:2\nAllowPrivate=c.test:3\n"
                         "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
+                        "[Identity]\nElevated=record\nContainers=refuse\n"
                         "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
                         "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nFlows=3\nMessageTimeout="
                         "500ms\nFlowLifetime=1h\n");
@@ -160,6 +163,8 @@ static void every_key_is_read(void **state) {
         assert_null(c->allow_private[3]);
         assert_string_equal(c->external_url, "https://v.test");
         assert_int_equal(c->loopback_port, 900);
+        assert_int_equal(c->elevated, ELEVATED_RECORD);
+        assert_int_equal(c->containers, CONTAINERS_REFUSE);
         assert_int_equal(c->uid_min, 500);
         assert_int_equal(c->uid_max, 600);
         assert_int_equal(c->map_size, 1073741824);

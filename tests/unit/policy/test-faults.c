@@ -87,10 +87,10 @@ static void malformed_lines_are_faults(void **state) {
                                   "name]" },
                 { "[Http]\n[Web]\n\n[Http]\nUnknown=1\n", "4: section appears twice, first in line 1" },
                 { "[Htttp]\nX=1\n", "1: unknown section [Htttp], expected one of Platform Http Web "
-                                    "Vaults Limits" },
+                                    "Identity Vaults Limits" },
                 { "[Http x]\n", "1: [Http] takes no name, expected [Http]" },
                 { "[Service]\nName=x\n", "1: unknown section [Service], expected one of Platform "
-                                         "Http Web Vaults Limits" },
+                                         "Http Web Identity Vaults Limits" },
         };
 
         check_rows("admin/vaultd.conf", rows, ELEMENTSOF(rows));
@@ -152,6 +152,8 @@ static void wrong_values_are_faults(void **state) {
                 { "[Web]\nLoopbackPort=0\n", "2: LoopbackPort= expects a number from 1 to 65535" },
                 { "[Web]\nLoopbackPort=65536\n", "2: LoopbackPort= expects a number from 1 to 65535" },
                 { "[Web]\nLoopbackPort=0x50\n", "2: LoopbackPort= expects a number from 1 to 65535" },
+                { "[Identity]\nElevated=yes\n", "2: Elevated= expects auto, refuse, record or allow" },
+                { "[Identity]\nContainers=record\n", "2: Containers= expects allow or refuse" },
                 { "[Vaults]\nUidMin=0\n", "2: UidMin= expects a number from 1 to 4294967294" },
                 { "[Vaults]\nUidMin=2000\nUidMax=1999\n", "0: UidMin=2000 is above UidMax=1999" },
                 { "[Vaults]\nMapSize=64X\n",

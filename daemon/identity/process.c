@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reading /proc/PID. These files are world-readable, which matters since vaultd has no capability: the links in
+ * /proc/PID/ns are not, so namespaces are told by what they do: a map of uids that is not the identity, a pid that
+ * has a second number further in.
+ *
+ * A login uid is set once by pam_loginuid and inherited across su and sudo, which change every other uid. But a process
+ * whose login uid is still unset may write any value there, once; and each such write makes a new audit session. So a
+ * login uid is a hint against whoever has it, and evidence for him only together with an audit session that PAM
+ * registered (design: Identity).
+ *
+ * Invariant: nothing here decides who a caller is. Who may call: identity, and api for what audit and policy need. */
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "identity/process.h"
+
+#define PROC_FILE_MAX 4096U
+
+/* Reads /proc/PID/name up to the size of the buffer. The number of bytes, NUL behind them. */
+static ssize_t proc_read(pid_t pid, const char *name, char *buffer, size_t size) {
+        _cleanup_(closep) int fd = -1;
+        char path[64];
+        size_t n = 0;
+
+        if (pid <= 0)
+                return -ESRCH;
+        (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return errno == ENOENT ? -ESRCH : -errno;
+        while (n < size - 1) {
+                ssize_t k = read(fd, buffer + n, size - 1 - n);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        break;
+                n += (size_t)k;
+        }
+        buffer[n] = 0;
+        return (ssize_t)n;
+}
+
+int process_read_start(pid_t pid, uint64_t *ret) {
+        unsigned long long start;
+        char text[1024];
+        ssize_t n;
+
+        n = proc_read(pid, "stat", text, sizeof(text));
+        if (n <= 0)
+                return n < 0 ? (int)n : -ESRCH;
+        /* The command name may hold anything, so fields are counted from its last ')'. */
+        const char *p = strrchr(text, ')');
+        if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                                  &start) != 1)
+                return -EBADMSG;
+        *ret = start;
+        return 0;
+}
+
+static int proc_read_number(pid_t pid, const char *name, uint32_t *ret) {
+        char text[32], *end;
+        ssize_t n;
+
+        n = proc_read(pid, name, text, sizeof(text));
+        if (n <= 0)
+                return n < 0 ? (int)n : -ESRCH;
+        errno = 0;
+        unsigned long value = strtoul(text, &end, 10);
+        if (errno != 0 || end == text || value > UINT32_MAX)
+                return -EBADMSG;
+        *ret = (uint32_t)value;
+        return 0;
+}
+
+int process_read_login(pid_t pid, uid_t *ret_login_uid, uint32_t *ret_audit_session) {
+        uint32_t login_uid = UID_INVALID, session = UINT32_MAX;
+        int r;
+
+        r = proc_read_number(pid, "loginuid", &login_uid);
+        if (r >= 0)
+                r = proc_read_number(pid, "sessionid", &session);
+        /* Without CONFIG_AUDIT nobody has these files; then nothing is known of anybody, which is not the same as hidden. */
+        if (r < 0 && (r != -ESRCH || access("/proc/self/loginuid", F_OK) == 0))
+                return r;
+        *ret_login_uid = (uid_t)login_uid;
+        *ret_audit_session = session;
+        return 0;
+}
+
+int process_read_cgroup(pid_t pid, char **ret) {
+        const char *unified = NULL, *systemd = NULL;
+        char text[PROC_FILE_MAX], *rest = text;
+        ssize_t n;
+
+        n = proc_read(pid, "cgroup", text, sizeof(text));
+        if (n < 0)
+                return (int)n;
+        for (char *line; (line = strsep(&rest, "\n"));) {
+                char *systemds = strstr(line, ":name=systemd:");
+
+                if (startswith(line, "0::"))
+                        unified = line + strlen("0::");
+                else if (systemds)
+                        systemd = systemds + strlen(":name=systemd:");
+        }
+        const char *found = unified && !streq(unified, "/") ? unified : systemd ?: unified ?: "";
+        char *copy = strdup(found);
+        if (!copy)
+                return -ENOMEM;
+        *ret = copy;
+        return 0;
+}
+
+/* user_namespaces(7): inside the first one the map is the identity over all uids. */
+int process_has_own_uids(pid_t pid) {
+        unsigned long inside, outside, count;
+        char text[PROC_FILE_MAX];
+        ssize_t n;
+        int used = 0;
+
+        n = proc_read(pid, "uid_map", text, sizeof(text));
+        if (n < 0)
+                return (int)n;
+        if (sscanf(text, "%lu %lu %lu %n", &inside, &outside, &count, &used) != 3 || text[used] != 0)
+                return 1;
+        return inside != 0 || outside != 0 || count != UINT32_MAX;
+}
+
+/* proc(5), NSpid: the pid in our namespace, then one more for each that is nested below. */
+static int process_has_own_pids(pid_t pid) {
+        char text[PROC_FILE_MAX];
+        ssize_t n;
+        int outer, inner;
+
+        n = proc_read(pid, "status", text, sizeof(text));
+        if (n < 0)
+                return (int)n;
+        const char *line = strstr(text, "\nNSpid:");
+        return line ? sscanf(line, "\nNSpid: %d %d", &outer, &inner) == 2 : 0;
+}
+
+int process_is_contained(pid_t pid) {
+        int r = process_has_own_uids(pid);
+
+        return r != 0 ? r : process_has_own_pids(pid);
+}

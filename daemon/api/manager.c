@@ -89,7 +89,9 @@ void manager_fault(Call *call, int error, void *userdata) {
                 (void)call_error(call, "io.vaultd.LimitExceeded", json_build("message", 's', "you have too many calls under way at once", "hint", 's', "Try again later", NULL));
                 return;
         }
-        if (error != -ECANCELED)
+        /* A client that does not take its answers is no fault of ours. */
+        bool is_client_lost = call_is_gone(call) && (error == -EPIPE || error == -ECONNRESET);
+        if (error != -ECANCELED && !is_client_lost)
                 log_error("a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
         (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",
                         json_build("message", 's', is_full ? "vaultd cannot store more: its disk or its map is full; nothing was lost" : "vaultd failed; its journal says more",

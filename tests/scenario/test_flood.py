@@ -142,3 +142,13 @@ def test_nonsense_does_not_push_the_audit_out_of_the_log(fresh_world):
     wait_for(lambda: "vault made: bob" in fresh_world.log("vaultd"))
     lines = fresh_world.log("vaultd").count("\n") - before
     assert 1 < lines < 60
+
+
+def test_client_that_takes_no_answer_is_no_error_of_vaultd(fresh_world):
+    deaf = LEAVE.replace("peer.connect(path);", "peer.connect(path); peer.shutdown(socket.SHUT_RD);").replace("time.sleep(0.02)", "time.sleep(1)")
+    call = b'{"method":"io.vaultd.Connect.Start","parameters":{"service":"notion"},"more":true}\0'
+    subprocess.run(["/usr/bin/python3", "-c", deaf, str(fresh_world.sockets["public"]), "2"], input=call, check=True, **as_user("alice"))
+    wait_for(lambda: fresh_world.log("vaultd").count("connecting begun: alice") == 2)
+    assert fresh_world.json("alice", "whoami")["uid"] == UIDS["alice"]
+    assert fresh_world.stop_vaultd() == 0
+    assert "<3>" not in fresh_world.log("vaultd"), fresh_world.log("vaultd")[-1000:]

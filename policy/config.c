@@ -63,6 +63,7 @@ static const KeyRule limit_keys[] = {
         KEY("Connections", value_number, connections_per_uid, .min = 1, .max = 65536),
         KEY("Bytes", value_size, bytes_per_uid, .min = 64 * KIB, .max = 4 * GIB),
         KEY("Calls", value_number, calls_per_uid, .min = 1, .max = 65536),
+        KEY("Streams", value_number, streams_per_uid, .min = 1, .max = 65536),
         KEY("Flows", value_number, flows_per_uid, .min = 1, .max = 1024),
         KEY("MessageTimeout", value_duration, message_timeout_usec, .min = 100 * USEC_PER_MSEC,
                         .max = 600 * USEC_PER_SEC),
@@ -139,6 +140,7 @@ static int config_new(Config **ret) {
         c->connections_per_uid = 64;
         c->bytes_per_uid = 8 * MIB;
         c->calls_per_uid = 32;
+        c->streams_per_uid = 8;
         c->flows_per_uid = 8;
         c->message_timeout_usec = 10 * USEC_PER_SEC;
         c->flow_lifetime_usec = 600 * USEC_PER_SEC;

@@ -84,6 +84,7 @@ typedef struct Config {
         unsigned connections_per_uid; /* Connections=, 64 */
         uint64_t bytes_per_uid;       /* Bytes=, 8M */
         unsigned calls_per_uid;       /* Calls=, 32 */
+        unsigned streams_per_uid;     /* Streams=, 8 */
         unsigned flows_per_uid;       /* Flows=, 8 */
         uint64_t message_timeout_usec; /* MessageTimeout=, 10s */
         uint64_t flow_lifetime_usec;  /* FlowLifetime=, 10min (1s…1h) */

@@ -33,6 +33,7 @@ static void assert_defaults(const Config *c) {
         assert_int_equal(c->connections_per_uid, 64);
         assert_int_equal(c->bytes_per_uid, 8388608);
         assert_int_equal(c->calls_per_uid, 32);
+        assert_int_equal(c->streams_per_uid, 8);
         assert_int_equal(c->flows_per_uid, 8);
         assert_int_equal(c->message_timeout_usec, 10000000);
         assert_int_equal(c->flow_lifetime_usec, 600000000);
@@ -103,7 +104,7 @@ static void shipped_comments_are_the_defaults(void **state) {
                         memmove(p + 1, p + 2, strlen(p + 2) + 1);
                         n++;
                 }
-        assert_int_equal(n, 21); /* every key of the reader */
+        assert_int_equal(n, 22); /* every key of the reader */
         tree_open(&t);
         tree_write(&t, "vendor/vaultd.conf", text);
         tree_write(&t, "vendor/services.d/notion.conf", service);
@@ -139,7 +140,7 @@ static void every_key_is_read(void **state) {
                         "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
                         "[Identity]\nElevated=record\nContainers=refuse\n"
                         "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
-                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nFlows=3\nMessageTimeout="
+                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nMessageTimeout="
                         "500ms\nFlowLifetime=1h\n");
         tree_write(&t, "admin/services.d/1.conf",
                         SERVICE("one") "Title=The One\nCustody=platform\nPasteBack=match\nScopes=a "
@@ -171,6 +172,7 @@ static void every_key_is_read(void **state) {
         assert_int_equal(c->connections_per_uid, 1);
         assert_int_equal(c->bytes_per_uid, 1048576);
         assert_int_equal(c->calls_per_uid, 2);
+        assert_int_equal(c->streams_per_uid, 4);
         assert_int_equal(c->flows_per_uid, 3);
         assert_int_equal(c->message_timeout_usec, 500000);
         assert_int_equal(c->flow_lifetime_usec, 3600000000);

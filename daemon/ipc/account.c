@@ -16,7 +16,9 @@ struct Account {
         Accounts *accounts;
         unsigned n_connections;
         unsigned n_calls;
+        unsigned n_streams;
         uint64_t n_bytes;
+        AccountTurn turn;
 };
 
 struct Accounts {
@@ -80,6 +82,8 @@ static void account_free_unused(Account *account) {
         if (account->n_connections > 0 || account->n_calls > 0)
                 return;
         assert(account->n_bytes == 0);
+        assert(account->n_streams == 0);
+        assert(!account->turn.first);
         (void)tdelete(account, &a->tree, account_compare);
         a->n_accounts--;
         free(account);
@@ -116,4 +120,20 @@ void account_release_call(Account *account) {
         assert(account->n_calls > 0);
         account->n_calls--;
         account_free_unused(account);
+}
+
+int account_charge_stream(Account *account) {
+        if (account->n_streams >= account->accounts->limits.n_streams)
+                return -EDQUOT;
+        account->n_streams++;
+        return 0;
+}
+
+void account_release_stream(Account *account) {
+        assert(account->n_streams > 0);
+        account->n_streams--;
+}
+
+AccountTurn *account_turn(Account *account) {
+        return &account->turn;
 }

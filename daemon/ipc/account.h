@@ -9,12 +9,21 @@
 
 typedef struct Limits {
         unsigned n_connections;
-        uint64_t n_bytes; /* buffered input and output */
-        unsigned n_calls; /* calls in flight */
+        uint64_t n_bytes; /* buffered input and output, and calls as parsed */
+        unsigned n_calls; /* calls in flight, those that go on without their client included */
+        unsigned n_streams; /* calls that answer again and again, and upgraded connections */
 } Limits;
 
 typedef struct Account Account;
 typedef struct Accounts Accounts;
+struct Connection;
+
+/* The uid's place in the round robin of schedule.c, which alone touches it: its connections with something to do,
+ * and its neighbours among the uids that have such. */
+typedef struct AccountTurn {
+        struct Connection *first, *last;
+        Account *next, *previous;
+} AccountTurn;
 
 int accounts_new(const Limits *limits, Accounts **ret);
 /* Every charge must have been released (asserted): a leak shows here. */
@@ -25,9 +34,13 @@ DEFINE_CLEANUP(Accounts *, accounts_free)
 int accounts_open(Accounts *a, uid_t uid, Account **ret);
 void account_close(Account *account);
 
-/* -EDQUOT beyond the limit. */
+/* -EDQUOT beyond the limit. Bytes are held by something that is charged for as well: a connection or a call. */
 int account_charge_bytes(Account *account, size_t n);
 void account_release_bytes(Account *account, size_t n);
 /* A call may outlive its connection, and so may its charge: work that goes on is still the uid's. */
 int account_charge_call(Account *account);
 void account_release_call(Account *account);
+int account_charge_stream(Account *account);
+void account_release_stream(Account *account);
+
+AccountTurn *account_turn(Account *account);

@@ -53,9 +53,15 @@ Call *call_ref(Call *c) {
         return c;
 }
 
+/* All of it, as long as the account is there: the call's own charge may be what keeps it. */
 static void call_release_charge(Call *c) {
-        if (c->account)
-                account_release_call(TAKE_PTR(c->account));
+        if (!c->account)
+                return;
+        if (c->is_stream)
+                account_release_stream(c->account);
+        c->is_stream = false;
+        account_release_bytes(c->account, c->cost);
+        account_release_call(TAKE_PTR(c->account));
 }
 
 Call *call_unref(Call *c) {
@@ -87,39 +93,46 @@ static int call_send(Call *call, json_object *body) {
         const char *text = json_text(owned);
         if (!text)
                 return -ENOMEM;
-        r = connection_send(c, text, strlen(text));
-        if (r < 0)
+        r = connection_send(c, text, strlen(text) + 1);
+        if (r < 0) {
+                if (r == -EDQUOT)
+                        log_budget_line(c->server->log, LOG_INFO, c->principal.uid, "closing a connection of uid %u: it does not read its answers", (unsigned)c->principal.uid);
                 connection_close(c);
+        }
         return r;
+}
+
+void call_hand_over(Call *call) {
+        Connection *c = call->connection;
+
+        call->is_answered = true;
+        if (!c || c->call != call)
+                return;
+        assert(c->state == CONNECTION_CALLING);
+        c->call = NULL;
+        call->connection = NULL;
+        (void)call_unref(call);
 }
 
 /* The connection may take its next call. */
 static void call_finish(Call *call) {
         Connection *c = call->connection;
 
-        call->is_answered = true;
-        call_release_charge(call);
-        if (!c || c->call != call)
-                return;
-        assert(c->state == CONNECTION_CALLING);
-        c->call = NULL;
-        call->connection = NULL;
-        c->state = CONNECTION_IDLE;
-        (void)call_unref(call);
+        call_hand_over(call);
+        if (c && c->state == CONNECTION_CALLING) {
+                c->state = CONNECTION_IDLE;
+                connection_reconsider(c);
+        }
 }
 
 static int call_answer(Call *call, json_object *body) {
         _cleanup_(call_unrefp) Call *keep = call_ref(call);
-        Connection *c = call->connection;
         int r;
 
         assert(!call->is_answered);
         crash_point("reply");
         r = call_send(call, body);
         call_finish(call);
-        /* Inside connection_message() its caller's loop goes on; later nobody else would. */
-        if (c && c->state == CONNECTION_IDLE && !c->is_dispatching)
-                connection_next_message(c);
         return r;
 }
 
@@ -181,6 +194,27 @@ static int call_run(Call *call) {
         return 0;
 }
 
+/* Whether the method can be called in this way. */
+static int call_admit(Call *call) {
+        const Method *m = call->method;
+        const Message *message = &call->message;
+
+        if (message->is_upgrade != m->is_upgrade)
+                return call_error(call, "org.varlink.service.MethodNotImplemented", json_build("method", 's', message->method, NULL));
+        if (m->needs_more && !message->is_more)
+                return call_error(call, "org.varlink.service.ExpectedMore", NULL);
+        if (message->is_upgrade || (message->is_more && m->is_stream)) {
+                int r = account_charge_stream(call->account);
+
+                if (r < 0) {
+                        call->server->options.fault(call, r, call->server->options.userdata);
+                        return 0;
+                }
+                call->is_stream = true;
+        }
+        return call_run(call);
+}
+
 static const Interface *server_find_interface(Server *s, Door door, const char *name, size_t n) {
         for (const Interface *const *i = s->options.interfaces; *i; i++)
                 if (((*i)->doors & door) && strlen((*i)->name) == n && memcmp((*i)->name, name, n) == 0)
@@ -207,13 +241,12 @@ static int call_dispatch(Call *call) {
                         call->method = m;
                         break;
                 }
-        if (!call->method || call->message.is_upgrade)
-                return call_error(call, call->method ? "org.varlink.service.MethodNotImplemented" : "org.varlink.service.MethodNotFound",
-                                json_build("method", 's', method, NULL));
-        return call_run(call);
+        if (!call->method)
+                return call_error(call, "org.varlink.service.MethodNotFound", json_build("method", 's', method, NULL));
+        return call_admit(call);
 }
 
-int call_start(Connection *c, Message *message) {
+int call_start(Connection *c, Message *message, size_t cost) {
         _cleanup_(call_unrefp) Call *call = NULL;
         int r;
 
@@ -221,6 +254,7 @@ int call_start(Connection *c, Message *message) {
         call = calloc(1, sizeof(Call));
         if (!call) {
                 message_done(message);
+                account_release_bytes(c->account, cost);
                 return -ENOMEM;
         }
         *call = (Call){ .n_ref = 1, .connection = c, .server = c->server, .principal = c->principal, .door = c->door, .message = *message };
@@ -230,10 +264,12 @@ int call_start(Connection *c, Message *message) {
         r = account_charge_call(c->account);
         if (r < 0) {
                 /* Too many at once is no malformed message: it is answered. */
+                account_release_bytes(c->account, cost);
                 c->server->options.fault(call, r, c->server->options.userdata);
                 return 0;
         }
         call->account = c->account;
+        call->cost = cost;
         (void)call_dispatch(call);
         return 0;
 }

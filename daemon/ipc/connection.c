@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One client: bytes in, messages out, and the reverse.
+/* One client: its life, its steps, its output. What comes in is input.c's, and stream.c's after an upgrade.
  *
- * Input is read into one buffer that all connections share; only a half-sent message is kept per connection, so an
- * idle one costs its struct and nothing else. While a call is in flight nothing is read: the kernel's socket buffer
- * holds the peer back, which is all the flow control there is. Every kept byte is charged to the uid first.
+ * epoll reports each change once (edge triggered); what it said is remembered here until it was acted upon, and the
+ * connection waits in its uid's queue meanwhile (schedule.c). So epoll can be asked for news between any two steps at
+ * the price of one system call, however many connections are ready. Level triggered it would go through all of those
+ * again each time; asking rarely instead would let a newcomer wait for the flood.
  *
- * A connection that is to go away is unlinked at once and freed at the end of the loop's turn, since an event for it
- * may still be in the batch being worked on. */
+ * Output is sent at once; what the peer does not take is kept, charged to its uid and sent when there is room. A peer
+ * that makes more than its uid may hold is closed.
+ *
+ * A connection that is to go away is unlinked at once and freed at the end of the loop's turn, since its step may still
+ * be on the stack. */
 
 #include <assert.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "ipc/receive.h"
 #include "ipc/server-internal.h"
-#include "util/clock.h"
-#include "util/log.h"
 
-static void connection_blame(const Connection *c, const char *what) {
-        if (log_limit_admits(&c->server->refusals, now_monotonic()))
-                log_info("closing a connection of uid %u: %s", (unsigned)c->principal.uid, what);
-}
-
-static int connection_watch(Connection *c, uint32_t interest) {
+/* EPOLLHUP and EPOLLERR are always reported. */
+static int connection_update_interest(Connection *c) {
+        uint32_t interest = EPOLLIN | EPOLLRDHUP | EPOLLET | (c->output.size > 0 ? EPOLLOUT : 0);
         struct epoll_event event = { .events = interest, .data.ptr = c };
 
-        if (c->interest == interest)
+        if (c->state == CONNECTION_DEAD || c->interest == interest)
                 return 0;
         if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->fd, &event) < 0)
                 return -errno;
@@ -33,45 +33,37 @@ static int connection_watch(Connection *c, uint32_t interest) {
         return 0;
 }
 
-/* EPOLLHUP and EPOLLERR are always reported. */
-int connection_update_interest(Connection *c) {
-        uint32_t interest = 0;
-
-        if (c->state == CONNECTION_DEAD)
-                return 0;
-        if (c->state == CONNECTION_IDLE && !c->has_ended && !c->server->is_stopping)
-                interest |= EPOLLIN;
-        if (c->output.size > 0)
-                interest |= EPOLLOUT;
-        return connection_watch(c, interest);
-}
-
-/* Who is charged. A login user may hold tens of thousands of uids (subuid(5)) and connect as each of them; one account for all that are
- * nobody's login keeps descriptors for the rest. */
+/* Who is charged. A login user may hold tens of thousands of uids (subuid(5)) and connect as each of them; one account for
+ * all that are nobody's login keeps descriptors for the rest. */
 static uid_t connection_payer(const Server *s, Door door, uid_t uid) {
         return door == DOOR_PUBLIC && s->options.strangers_from > 0 && uid >= s->options.strangers_from ? UID_INVALID : uid;
 }
 
 int connection_new(Server *s, int fd, Door door) {
-        struct epoll_event event = { .events = EPOLLIN };
+        struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
         Principal principal;
         Account *account;
         Connection *c;
         int r;
 
         r = principal_from_socket(fd, &principal);
+        if (r >= 0)
+                r = receive_enable_witness(fd); /* inherited from the listener; said again, as all rests on it */
         if (r < 0)
                 return r;
         r = accounts_open(s->accounts, connection_payer(s, door, principal.uid), &account);
-        if (r < 0)
+        if (r < 0) {
+                log_budget_line(s->log, LOG_INFO, principal.uid, "refused a connection of uid %u: %s", (unsigned)principal.uid,
+                                r == -EDQUOT ? "it has too many" : strerror(-r));
                 return r;
+        }
 
         c = calloc(1, sizeof(Connection));
         if (!c) {
                 account_close(account);
                 return -ENOMEM;
         }
-        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .interest = EPOLLIN };
+        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .interest = event.events };
         /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
         c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
         c->output.limit = OUTPUT_SIZE_MAX;
@@ -89,69 +81,19 @@ int connection_new(Server *s, int fd, Door door) {
         return 0;
 }
 
-static void connection_unlist_partial(Connection *c) {
-        Server *s = c->server;
-
-        if (!c->is_listed)
-                return;
-        if (c->partial_previous)
-                c->partial_previous->partial_next = c->partial_next;
-        else
-                s->partials = c->partial_next;
-        if (c->partial_next)
-                c->partial_next->partial_previous = c->partial_previous;
-        else
-                s->partials_last = c->partial_previous;
-        c->partial_next = c->partial_previous = NULL;
-        c->is_listed = false;
-}
-
-/* All messages have the same time, so appending keeps the list ordered and the timer needs its head only. */
-static void connection_list_partial(Connection *c) {
-        Server *s = c->server;
-
-        if (c->is_listed)
-                return;
-        c->partial_since = now_monotonic();
-        c->partial_previous = s->partials_last;
-        if (s->partials_last)
-                s->partials_last->partial_next = c;
-        else {
-                s->partials = c;
-                (void)sd_event_source_set_time(s->timer, c->partial_since + s->options.message_timeout_usec);
-                (void)sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
-        }
-        s->partials_last = c;
-        c->is_listed = true;
-}
-
-int connection_on_partial_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-        Server *s = userdata;
-        uint64_t now = now_monotonic();
-
-        while (s->partials && s->partials->partial_since + s->options.message_timeout_usec <= now) {
-                connection_blame(s->partials, "its message was not finished in time");
-                connection_close(s->partials);
-        }
-        if (s->partials) {
-                (void)sd_event_source_set_time(s->timer, s->partials->partial_since + s->options.message_timeout_usec);
-                (void)sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
-        }
-        connection_free_dead(s);
-        return 0;
-}
-
-void connection_close(Connection *c) {
+static void connection_end(Connection *c, int error) {
         Server *s = c->server;
 
         if (c->state == CONNECTION_DEAD)
                 return;
         c->state = CONNECTION_DEAD;
-        connection_unlist_partial(c);
+        schedule_remove(&s->schedule, c);
+        input_done(c);
         if (c->call)
                 call_abandon(TAKE_PTR(c->call));
-        account_release_bytes(c->account, c->input.size + c->output.size);
-        buffer_done(&c->input);
+        if (c->stream)
+                stream_abandon(c->stream, error);
+        account_release_bytes(c->account, c->output.size);
         buffer_done(&c->output);
         account_close(c->account);
         c->fd = safe_close(c->fd); /* leaves the epoll set with its last descriptor */
@@ -164,6 +106,11 @@ void connection_close(Connection *c) {
                 c->next->previous = c->previous;
         c->next = s->dead;
         s->dead = c;
+        server_wake(s);
+}
+
+void connection_close(Connection *c) {
+        connection_end(c, 0);
 }
 
 void connection_free_dead(Server *s) {
@@ -175,6 +122,47 @@ void connection_free_dead(Server *s) {
         }
 }
 
+static bool connection_is_waiting(Connection *c) {
+        if (c->error < 0 || (c->is_writable && c->output.size > 0))
+                return true;
+        switch (c->state) {
+        case CONNECTION_IDLE:
+                return input_is_waiting(c);
+        case CONNECTION_CALLING:
+                /* Who sends calls that want no answer may leave right behind them. */
+                return c->is_hung_up && !c->call->message.is_oneway;
+        case CONNECTION_UPGRADED:
+                return stream_is_waiting(c);
+        case CONNECTION_FLUSHING:
+                return c->is_hung_up || c->output.size == 0;
+        case CONNECTION_DEAD:
+                break;
+        }
+        return false;
+}
+
+void connection_reconsider(Connection *c) {
+        if (c->state == CONNECTION_DEAD || !connection_is_waiting(c))
+                return;
+        schedule_add(&c->server->schedule, c);
+        server_wake(c->server);
+}
+
+void connection_fail(Connection *c, int error) {
+        c->error = error;
+        connection_reconsider(c);
+}
+
+void connection_on_event(Connection *c, uint32_t events) {
+        if (events & (EPOLLIN | EPOLLRDHUP))
+                c->is_readable = true;
+        if (events & EPOLLOUT)
+                c->is_writable = true;
+        if (events & (EPOLLHUP | EPOLLERR))
+                c->is_hung_up = true;
+        connection_reconsider(c);
+}
+
 static int connection_flush(Connection *c) {
         while (c->output.size > 0) {
                 ssize_t n = send(c->fd, c->output.bytes, c->output.size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -182,9 +170,10 @@ static int connection_flush(Connection *c) {
                 if (n < 0) {
                         if (errno == EINTR)
                                 continue;
-                        if (errno == EAGAIN)
-                                break;
-                        return -errno;
+                        if (errno != EAGAIN)
+                                return -errno;
+                        c->is_writable = false;
+                        return 0;
                 }
                 account_release_bytes(c->account, (size_t)n);
                 if ((size_t)n == c->output.size)
@@ -192,168 +181,93 @@ static int connection_flush(Connection *c) {
                 else
                         buffer_consume(&c->output, (size_t)n);
         }
+        stream_drained(c);
         return 0;
 }
 
-int connection_send(Connection *c, const char *message, size_t n) {
+int connection_send(Connection *c, const void *bytes, size_t n) {
+        const uint8_t *rest = bytes;
         int r;
 
         if (c->state == CONNECTION_DEAD)
                 return 0;
         if (c->output.size == 0) {
-                ssize_t sent = send(c->fd, message, n + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+                ssize_t sent = send(c->fd, rest, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-                if (sent == (ssize_t)(n + 1))
+                if (sent == (ssize_t)n)
                         return 0;
                 if (sent < 0 && errno != EAGAIN && errno != EINTR)
                         return -errno;
                 if (sent > 0) {
-                        message += sent;
+                        rest += sent;
                         n -= (size_t)sent;
                 }
         }
-        r = account_charge_bytes(c->account, n + 1);
+        r = account_charge_bytes(c->account, n);
         if (r < 0)
                 return r;
-        r = buffer_append(&c->output, message, n + 1);
+        r = buffer_append(&c->output, rest, n);
         if (r < 0) {
-                account_release_bytes(c->account, n + 1);
-                return r;
+                account_release_bytes(c->account, n);
+                return r == -ENOBUFS ? -EDQUOT : r;
         }
         return connection_update_interest(c);
 }
 
-/* Starts the call in the n bytes at text; false when the connection was closed instead. */
-static bool connection_message(Connection *c, const char *text, size_t n) {
-        Message message;
+/* What a connection in this state has to do; -errno closes it. */
+static int connection_work(Connection *c) {
         int r;
 
-        c->is_dispatching = true;
-        r = message_parse(text, n, &message);
-        if (r >= 0)
-                r = call_start(c, &message);
-        c->is_dispatching = false;
-        if (r < 0) {
-                connection_blame(c, "it sent what is no call");
-                connection_close(c);
+        if (c->error < 0)
+                return c->error;
+        if (c->is_writable && c->output.size > 0) {
+                r = connection_flush(c);
+                if (r < 0 || c->state == CONNECTION_DEAD)
+                        return r;
         }
-        return c->state != CONNECTION_DEAD;
-}
-
-/* Works through bytes (not kept by the connection) until a call is in flight; returns how many were used. */
-static size_t connection_take(Connection *c, const uint8_t *bytes, size_t n) {
-        size_t used = 0;
-
-        while (c->state == CONNECTION_IDLE && used < n) {
-                const uint8_t *end = memchr(bytes + used, 0, n - used);
-
-                if (!end)
-                        break;
-                size_t size = (size_t)(end - (bytes + used));
-                if (!connection_message(c, (const char *)bytes + used, size))
-                        return n;
-                used += size + 1;
+        switch (c->state) {
+        case CONNECTION_IDLE:
+                return input_step(c);
+        case CONNECTION_CALLING:
+                return c->is_hung_up && !c->call->message.is_oneway ? -EPIPE : 0;
+        case CONNECTION_UPGRADED:
+                return stream_step(c);
+        case CONNECTION_FLUSHING:
+                return c->is_hung_up || c->output.size == 0 ? -EPIPE : 0;
+        case CONNECTION_DEAD:
+                break;
         }
-        return used;
-}
-
-static int connection_keep(Connection *c, const uint8_t *bytes, size_t n) {
-        int r;
-
-        if (n == 0)
-                return 0;
-        if (c->input.size + n > MESSAGE_SIZE_MAX && !memchr(bytes, 0, n))
-                return -EMSGSIZE;
-        r = account_charge_bytes(c->account, n);
-        if (r < 0)
-                return r;
-        r = buffer_append(&c->input, bytes, n);
-        if (r < 0)
-                account_release_bytes(c->account, n);
-        return r;
-}
-
-static void connection_drop_input(Connection *c, size_t n) {
-        account_release_bytes(c->account, n);
-        if (n == c->input.size)
-                buffer_done(&c->input);
-        else
-                buffer_consume(&c->input, n);
-}
-
-void connection_next_message(Connection *c) {
-        if (c->state == CONNECTION_DEAD)
-                return;
-        while (c->state == CONNECTION_IDLE && c->input.size > 0 && !c->server->is_stopping) {
-                const uint8_t *end = memchr(c->input.bytes, 0, c->input.size);
-                if (!end)
-                        break;
-
-                /* The call may outlive the buffer's present content: the message is parsed before anything is dropped. */
-                size_t size = (size_t)(end - c->input.bytes);
-                if (!connection_message(c, (const char *)c->input.bytes, size))
-                        return;
-                connection_drop_input(c, size + 1);
-        }
-        if (c->state == CONNECTION_IDLE && c->input.size > 0)
-                connection_list_partial(c);
-        else
-                connection_unlist_partial(c);
-        if (c->has_ended && c->state == CONNECTION_IDLE) {
-                if (c->output.size == 0) {
-                        connection_close(c);
-                        return;
-                }
-                c->state = CONNECTION_FLUSHING;
-        }
-        if (connection_update_interest(c) < 0)
-                connection_close(c);
-}
-
-/* One recv per wake-up: a connection with much to say goes to the back of the queue. */
-static int connection_read(Connection *c) {
-        Server *s = c->server;
-        ssize_t n;
-        int r;
-
-        n = recv(c->fd, s->read_buffer, READ_SIZE, MSG_DONTWAIT);
-        if (n < 0)
-                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-        if (n == 0) {
-                c->has_ended = true;
-                connection_next_message(c);
-                return 0;
-        }
-
-        size_t used = c->input.size == 0 ? connection_take(c, s->read_buffer, (size_t)n) : 0;
-        if (c->state == CONNECTION_DEAD)
-                return 0;
-        r = connection_keep(c, s->read_buffer + used, (size_t)n - used);
-        if (r < 0)
-                return r;
-        connection_next_message(c);
         return 0;
 }
 
-void connection_on_event(Connection *c, uint32_t events) {
-        int r = 0;
+static const char *reason_to_string(int error) {
+        switch (error) {
+        case -EBADMSG:
+                return "it sent what is no call";
+        case -EMSGSIZE:
+        case -ENOBUFS:
+                return "its message is too large";
+        case -EDQUOT:
+                return "its uid has too many bytes waiting";
+        default:
+                return strerror(-error);
+        }
+}
+
+void connection_step(Connection *c) {
+        int r = connection_work(c);
 
         if (c->state == CONNECTION_DEAD)
                 return;
-        if (events & EPOLLOUT) {
-                r = connection_flush(c);
-                if (r >= 0 && c->state == CONNECTION_FLUSHING && c->output.size == 0)
-                        r = -EPIPE;
-                else if (r >= 0)
-                        r = connection_update_interest(c);
+        if (r >= 0)
+                r = connection_update_interest(c);
+        if (r < 0) {
+                /* -EPERM has had its own line. */
+                if (r != -EPIPE && r != -ECONNRESET && r != -EPERM)
+                        log_budget_line(c->server->log, LOG_INFO, c->principal.uid, "closing a connection of uid %u: %s",
+                                        (unsigned)c->principal.uid, reason_to_string(r));
+                connection_end(c, r);
+                return;
         }
-        if (r >= 0 && (events & EPOLLIN) && c->state == CONNECTION_IDLE)
-                r = connection_read(c);
-        else if (r >= 0 && (events & (EPOLLHUP | EPOLLERR)))
-                r = -EPIPE;
-        if (r < 0 && c->state != CONNECTION_DEAD) {
-                if (r != -EPIPE && r != -ECONNRESET)
-                        connection_blame(c, strerror(-r));
-                connection_close(c);
-        }
+        connection_reconsider(c);
 }

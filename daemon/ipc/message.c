@@ -37,6 +37,34 @@ static int message_member(Message *m, const char *name, json_object *value) {
         return strchr(name, '.') ? 0 : -EBADMSG;
 }
 
+/* json-c 0.16 on 64 bit: an object brings a table of 16 entries of 40 bytes, an array one of 32 pointers, each value a header, and
+ * malloc some to each. What stands within strings is counted as if it did not: an upper bound needs no parser. */
+size_t message_cost(const char *text, size_t n) {
+        size_t cost = sizeof(json_object *);
+
+        for (size_t i = 0; i < n; i++)
+                switch (text[i]) {
+                case ' ':
+                case '\t':
+                case '\r':
+                case '\n':
+                        break;
+                case '{':
+                        cost += 1024;
+                        break;
+                case '[':
+                        cost += 448;
+                        break;
+                case ',':
+                case ':':
+                        cost += 160;
+                        break;
+                default:
+                        cost++;
+                }
+        return cost;
+}
+
 int message_parse(const char *text, size_t n, Message *ret) {
         Message m = {};
         int r;

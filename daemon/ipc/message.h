@@ -11,6 +11,10 @@ typedef struct Message {
         bool is_more, is_oneway, is_upgrade;
 } Message;
 
+/* An upper bound of the memory that the parsed message takes, known before any is taken: an empty array is two bytes on
+ * the wire and hundreds in json-c. */
+size_t message_cost(const char *text, size_t n);
+
 /* 0; -EBADMSG: not a call, the connection is to be closed (UAPI.20: malformed messages, several of more, oneway and upgrade, members
  * that are neither known nor in an extension's name space); -ENOMEM. */
 int message_parse(const char *text, size_t n, Message *ret);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "ipc/log-budget.h"
 #include "ipc/message.h"
+#include "ipc/schedule.h"
 #include "ipc/server.h"
+#include "ipc/stream.h"
 #include "util/buffer.h"
 #include "util/fiber.h"
-#include "util/log.h"
 
 /* Shared by the files of ipc/ only. */
 
@@ -17,6 +19,7 @@
 typedef enum ConnectionState {
         CONNECTION_IDLE,     /* a call may come */
         CONNECTION_CALLING,  /* one call in flight; further bytes wait in the kernel */
+        CONNECTION_UPGRADED, /* a byte stream of another protocol */
         CONNECTION_FLUSHING, /* the peer sends no more; closed once the output is out */
         CONNECTION_DEAD,     /* unlinked, freed at the end of the turn */
 } ConnectionState;
@@ -27,16 +30,24 @@ typedef struct Connection {
         Door door;
         ConnectionState state;
         bool has_ended; /* the peer has shut its sending side */
-        bool is_dispatching; /* inside connection_message() */
+        bool is_hung_up; /* the peer is gone altogether */
+        bool is_readable; /* epoll has said so, and no read has found nothing since */
+        bool is_writable; /* the same of the output that waits */
         bool is_listed; /* in the list of half-sent messages */
+        bool is_queued; /* in its uid's queue of those with something to do */
+        int error; /* to be closed for this at its next step */
         uint32_t interest;
         Principal principal;
         Account *account;
         Call *call;
+        Stream *stream;
         Buffer input, output;
+        size_t input_at;       /* where the bytes begin that are still to be read; those before are done with */
+        size_t input_searched; /* no message ends before this place */
         uint64_t partial_since; /* monotonic; when the half-sent message began */
         struct Connection *next, *previous;
         struct Connection *partial_next, *partial_previous;
+        struct Connection *ready_next, *ready_previous;
 } Connection;
 
 typedef struct Listener {
@@ -54,24 +65,29 @@ struct Server {
         sd_event_source *source;
         sd_event_source *timer;  /* half-sent messages */
         sd_event_source *resume; /* listeners that ran out of descriptors */
+        sd_event_source *again;  /* a turn is due although epoll has no news */
         Accounts *accounts;
+        Schedule schedule;
+        LogBudget *log;
         Listener *listeners;
         Connection *connections;
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
         uint8_t *read_buffer;
-        LogLimit refusals; /* lines about what peers do wrong */
+        bool is_turning;  /* inside server_turn() */
         bool is_stopping;
 };
 
 struct Call {
         unsigned n_ref;
         Connection *connection; /* NULL once the client has left */
-        Account *account; /* charged for this call; NULL once that is given back: when it was answered, or at its end */
+        Account *account; /* charged for this call until its end; NULL: not charged */
         Server *server;
         Principal principal;
         Door door;
         Message message;
+        size_t cost; /* bytes charged for the message as parsed */
+        bool is_stream; /* charged as such */
         const Method *method;
         Fiber *fiber;
         bool is_answered;
@@ -81,20 +97,50 @@ struct Call {
 int connection_new(Server *s, int fd, Door door);
 void connection_close(Connection *c);
 void connection_free_dead(Server *s);
+/* News from epoll: notes them and queues the connection for its step. */
 void connection_on_event(Connection *c, uint32_t events);
-/* What to wait for follows from the state alone; called when that has changed. */
-int connection_update_interest(Connection *c);
-/* Queues one message with its ending NUL and sends what goes. */
-int connection_send(Connection *c, const char *message, size_t n);
-/* Takes the next complete message from the input, if the state allows one. */
-void connection_next_message(Connection *c);
-int connection_on_partial_timeout(sd_event_source *source, uint64_t usec, void *userdata);
+/* The state has changed from outside of a step: queues the connection if there is something to do now. */
+void connection_reconsider(Connection *c);
+/* Does one thing: takes one message, or reads once, or hands on bytes once. */
+void connection_step(Connection *c);
+/* Queues bytes and sends what goes. -EDQUOT, or what send(2) says: the connection is to be closed then. */
+int connection_send(Connection *c, const void *bytes, size_t n);
+/* Closes it at its next step, so that no callback comes from within the caller's call. */
+void connection_fail(Connection *c, int error);
+
+/* input.c */
+/* One step of an idle connection. -errno closes it. */
+int input_step(Connection *c);
+/* Whether such a step would do anything. */
+bool input_is_waiting(Connection *c);
+/* Reads once with both witnesses compared. *ret_size 0: nothing to read now, or the end (has_ended). -errno closes it. */
+int input_receive(Connection *c, size_t *ret_size);
+/* Keeps bytes behind those already kept. */
+int input_keep(Connection *c, const uint8_t *bytes, size_t n);
+/* The kept bytes up to here are done with. */
+void input_drop(Connection *c, size_t n);
+void input_done(Connection *c);
+int input_on_partial_timeout(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* stream.c */
+int stream_step(Connection *c);
+bool stream_is_waiting(Connection *c);
+/* All output has left. */
+void stream_drained(Connection *c);
+/* The connection is gone: tells the owner. error as for StreamHandler.on_closed. */
+void stream_abandon(Stream *stream, int error);
 
 /* call.c */
-/* Starts the call in the message (taken over). -EBADMSG closes the connection. */
-int call_start(Connection *c, Message *message);
+/* Starts the call in the message (taken over), for which cost bytes are charged (taken over as well). */
+int call_start(Connection *c, Message *message, size_t cost);
+/* The call was answered by handing the connection over: it ends without touching the connection's new state. */
+void call_hand_over(Call *call);
 /* The client has left. */
 void call_abandon(Call *call);
+
+/* server.c */
+/* A turn is due: something is queued. */
+void server_wake(Server *s);
 
 /* introspection.c */
 int introspection_dispatch(Call *call, const char *method);

@@ -3,8 +3,10 @@
 /* The server: listeners, one epoll descriptor, turns.
  *
  * The epoll descriptor is a single source of the sd-event loop; one source per connection costs three times as much
- * per wake-up (measured). Level triggered. In a turn every ready connection gets one step, so nobody who keeps
- * sending is served twice before the others once.
+ * per wake-up (measured). A turn is rounds: ask epoll for news, then one step for each uid that has something to do,
+ * whichever of its connections comes first. So a newcomer waits for one step of each other uid at most, and nobody is
+ * served twice before the others once (T26). A turn ends after a while although there is more to do, since timers,
+ * transfers and fibers wait as well.
  *
  * accept(2) without descriptors pauses the listener for a moment: level triggered it would spin, and an event source whose handler
  * returns an error is switched off for good. */
@@ -14,11 +16,13 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "ipc/receive.h"
 #include "ipc/server-internal.h"
 #include "util/clock.h"
 #include "util/log.h"
 
-#define EVENTS_PER_TURN   64
+#define EVENTS_PER_ROUND  64
+#define STEPS_PER_TURN    64
 #define ACCEPTS_PER_TURN  16
 #define PAUSE_USEC        (200 * USEC_PER_MSEC)
 
@@ -37,7 +41,8 @@ static void listener_pause(Listener *l) {
         if (epoll_ctl(l->server->epoll_fd, EPOLL_CTL_MOD, l->fd, &event) < 0)
                 return;
         l->is_paused = true;
-        log_warning("out of descriptors or memory: not accepting for a moment");
+        /* In the name of root, so to speak: whoever caused it, it concerns all. */
+        log_budget_line(l->server->log, LOG_WARNING, 0, "out of descriptors or memory: not accepting for a moment");
         (void)sd_event_source_set_time_relative(l->server->resume, PAUSE_USEC);
         (void)sd_event_source_set_enabled(l->server->resume, SD_EVENT_ONESHOT);
 }
@@ -65,19 +70,20 @@ static void listener_accept(Listener *l) {
                 }
                 int r = connection_new(l->server, fd, l->door);
                 if (r < 0) {
-                        if (log_limit_admits(&l->server->refusals, now_monotonic()))
-                                log_info("refused a connection: %s", r == -EDQUOT ? "its uid has too many" : r == -EPERM ? "its uid names nobody here" : strerror(-r));
+                        /* -EDQUOT has had its own line. */
+                        if (r != -EDQUOT)
+                                log_budget_line(l->server->log, LOG_INFO, UID_OVERFLOW, "refused a connection: %s",
+                                                r == -EPERM ? "its uid names nobody here" : strerror(-r));
                         (void)safe_close(fd);
                 }
         }
 }
 
-static int server_on_event(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        struct epoll_event events[EVENTS_PER_TURN];
-        Server *s = userdata;
-        int n;
+static void server_collect(Server *s) {
+        struct epoll_event events[EVENTS_PER_ROUND];
+        int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_ROUND, 0);
 
-        n = epoll_wait(s->epoll_fd, events, EVENTS_PER_TURN, 0);
+        /* Nothing is closed in here, so every pointer stays good. */
         for (int i = 0; i < n; i++) {
                 Listener *l = listener_from_tag(events[i].data.ptr);
 
@@ -86,7 +92,41 @@ static int server_on_event(sd_event_source *source, int fd, uint32_t revents, vo
                 else
                         connection_on_event(events[i].data.ptr, events[i].events);
         }
+}
+
+static void server_turn(Server *s) {
+        unsigned n_steps = 0;
+
+        s->is_turning = true;
+        do {
+                server_collect(s);
+                for (unsigned n = s->schedule.n_accounts; n > 0; n--) {
+                        Connection *c = schedule_next(&s->schedule);
+
+                        if (!c)
+                                break;
+                        connection_step(c);
+                        n_steps++;
+                }
+        } while (s->schedule.first && n_steps < STEPS_PER_TURN);
+        s->is_turning = false;
         connection_free_dead(s);
+        if (s->schedule.first)
+                server_wake(s);
+}
+
+void server_wake(Server *s) {
+        if (!s->is_turning)
+                (void)sd_event_source_set_enabled(s->again, SD_EVENT_ONESHOT);
+}
+
+static int server_on_event(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        server_turn(userdata);
+        return 0;
+}
+
+static int server_on_again(sd_event_source *source, void *userdata) {
+        server_turn(userdata);
         return 0;
 }
 
@@ -110,12 +150,19 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         r = sd_event_add_io(event, &s->source, s->epoll_fd, EPOLLIN, server_on_event, s);
         if (r < 0)
                 return r;
-        r = sd_event_add_time_relative(event, &s->timer, CLOCK_MONOTONIC, 0, 0, connection_on_partial_timeout, s);
+        r = sd_event_add_time_relative(event, &s->timer, CLOCK_MONOTONIC, 0, 0, input_on_partial_timeout, s);
         if (r < 0)
                 return r;
         r = sd_event_add_time_relative(event, &s->resume, CLOCK_MONOTONIC, 0, 0, server_on_resume, s);
         if (r < 0)
                 return r;
+        r = sd_event_add_defer(event, &s->again, server_on_again, s);
+        if (r < 0)
+                return r;
+        r = log_budget_new(event, &s->log);
+        if (r < 0)
+                return r;
+        (void)sd_event_source_set_enabled(s->again, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(s->resume, SD_EVENT_OFF);
         *ret = TAKE_PTR(s);
@@ -139,6 +186,8 @@ Server *server_free(Server *s) {
         sd_event_source_disable_unref(s->source);
         sd_event_source_disable_unref(s->timer);
         sd_event_source_disable_unref(s->resume);
+        sd_event_source_disable_unref(s->again);
+        (void)log_budget_free(s->log);
         sd_event_unref(s->event);
         (void)safe_close(s->epoll_fd);
         free(s->read_buffer);
@@ -150,29 +199,34 @@ void server_stop(Server *s) {
         s->is_stopping = true;
         for (Listener *l = s->listeners; l; l = l->next)
                 (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
-        for (Connection *c = s->connections; c; c = c->next)
-                (void)connection_update_interest(c);
 }
 
 int server_add_listener(Server *s, int fd, Door door) {
         struct epoll_event event = { .events = EPOLLIN };
-        int flags = fcntl(fd, F_GETFL);
+        int flags = fcntl(fd, F_GETFL), r;
+        Listener *l;
 
         /* Who passes sockets need not have made them so (systemd-socket-activate does not), and accept(2) would block the loop. */
         if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
                 return -errno;
-        Listener *l = calloc(1, sizeof(Listener));
+        r = receive_enable_witness(fd);
+        if (r < 0)
+                return r;
+        l = calloc(1, sizeof(Listener));
         if (!l)
                 return -ENOMEM;
         *l = (Listener){ .server = s, .fd = fd, .door = door };
         event.data.ptr = listener_tag(l);
         if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-                int r = -errno;
-
+                r = -errno;
                 free(l);
                 return r;
         }
         l->next = s->listeners;
         s->listeners = l;
         return 0;
+}
+
+int server_add_connection(Server *s, int fd, Door door) {
+        return connection_new(s, fd, door);
 }

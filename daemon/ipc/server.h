@@ -38,6 +38,8 @@ typedef struct Method {
         bool is_fiber;
         bool is_recorded;     /* each call is worth an audit line that says where the caller comes from; authority always is */
         bool is_stream;       /* may answer `more` with several replies */
+        bool needs_more;      /* makes no sense without `more`: ExpectedMore */
+        bool is_upgrade;      /* for `upgrade` alone; answers with call_upgrade() (stream.h) or an error */
         bool ends_with_client; /* the fiber is cancelled when the client leaves; otherwise it goes on to its end */
 } Method;
 
@@ -66,8 +68,11 @@ Server *server_free(Server *s);
 DEFINE_CLEANUP(Server *, server_free)
 /* Takes no more connections and begins no more calls; those under way come to their ends and are answered. For shutdown. */
 void server_stop(Server *s);
-/* Takes over a listening Unix stream socket. */
+/* Takes over a listening Unix stream socket. From now on each read of its connections says who wrote (SO_PASSCRED). */
 int server_add_listener(Server *s, int fd, Door door);
+/* Takes over one connected socket, as if it had been accepted. -EDQUOT: its uid has too many; -EPERM: its uid names nobody; the caller
+ * keeps the descriptor on errors. For tests. */
+int server_add_connection(Server *s, int fd, Door door);
 
 const Principal *call_principal(Call *c);
 /* The same with login uid and audit session read, once for a connection. */

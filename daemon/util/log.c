@@ -208,19 +208,3 @@ void log_full(int level, const LogField *fields, size_t n_fields, const char *fo
         }
         pthread_mutex_unlock(&log_state.lock);
 }
-
-bool log_limit_admits(LogLimit *limit, uint64_t now_usec) {
-        if (limit->n_lines == 0 || now_usec - limit->since_usec >= LOG_LIMIT_USEC) {
-                unsigned n = limit->n_left_out;
-
-                *limit = (LogLimit){ .since_usec = now_usec };
-                if (n > 0)
-                        log_info("%u more lines like the next were left out", n);
-        }
-        if (limit->n_lines < LOG_LIMIT_LINES) {
-                limit->n_lines++;
-                return true;
-        }
-        limit->n_left_out++;
-        return false;
-}

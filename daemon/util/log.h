@@ -28,15 +28,3 @@ void log_full(int level, const LogField *fields, size_t n_fields, const char *fo
 #define log_notice(...)  log_full(LOG_NOTICE, NULL, 0, __VA_ARGS__)
 #define log_warning(...) log_full(LOG_WARNING, NULL, 0, __VA_ARGS__)
 #define log_error(...)   log_full(LOG_ERR, NULL, 0, __VA_ARGS__)
-
-/* For lines that anybody can cause as often as he likes: they would push everything else out of the journal's own limit, the audit's
- * lines too. At most LOG_LIMIT_LINES in LOG_LIMIT_USEC, and one that says how many were left out. All zero is a fresh one; the loop's
- * thread. */
-#define LOG_LIMIT_LINES 20U
-#define LOG_LIMIT_USEC  (10 * USEC_PER_SEC)
-typedef struct LogLimit {
-        uint64_t since_usec;
-        unsigned n_lines, n_left_out;
-} LogLimit;
-/* Whether the line may be written now, CLOCK_MONOTONIC. */
-bool log_limit_admits(LogLimit *limit, uint64_t now_usec);

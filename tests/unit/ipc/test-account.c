@@ -15,7 +15,7 @@
 
 #include "ipc/account.h"
 
-static const Limits limits = { .n_connections = 2, .n_bytes = 100, .n_calls = 3 };
+static const Limits limits = { .n_connections = 2, .n_bytes = 100, .n_calls = 3, .n_streams = 2 };
 
 static void connections_are_bounded_per_uid(void **state) {
         Account *a[3] = {}, *other = NULL;

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Log lines per uid. A user who sends nonsense in a loop must neither fill the journal nor push the others' lines out
+ * of the log's bounded queue. Whoever had LOG_BUDGET_LINES within LOG_BUDGET_USEC is only counted until that time is over,
+ * then one line tells how many there were: what happened is never silent.
+ *
+ * The table is small and exact and outlives connections, so that closing and connecting again starts no new count. When
+ * more uids misbehave at once than it has places, the one that began longest ago gives way, its count written.
+ *
+ * Who may call: ipc/ in the loop's thread. */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "ipc/log-budget.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define PLACES 64U
+
+typedef struct Place {
+        bool is_used;
+        uid_t uid;
+        uint64_t since_usec; /* monotonic */
+        unsigned n_lines, n_more;
+} Place;
+
+struct LogBudget {
+        sd_event_source *timer;
+        Place places[PLACES];
+};
+
+/* Ends the place's while. */
+static void place_settle(Place *p) {
+        if (p->n_more > 0)
+                log_info("uid %u: %u more lines like these", (unsigned)p->uid, p->n_more);
+        *p = (Place){};
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        LogBudget *b = userdata;
+        uint64_t now = now_monotonic(), next = UINT64_MAX;
+
+        for (size_t i = 0; i < PLACES; i++) {
+                Place *p = &b->places[i];
+
+                if (p->is_used && p->since_usec + LOG_BUDGET_USEC <= now)
+                        place_settle(p);
+                else if (p->n_more > 0)
+                        next = MIN(next, p->since_usec + LOG_BUDGET_USEC);
+        }
+        if (next != UINT64_MAX) {
+                (void)sd_event_source_set_time(source, next);
+                (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        }
+        return 0;
+}
+
+int log_budget_new(sd_event *event, LogBudget **ret) {
+        _cleanup_(log_budget_freep) LogBudget *b = calloc(1, sizeof(LogBudget));
+        int r;
+
+        if (!b)
+                return -ENOMEM;
+        r = sd_event_add_time_relative(event, &b->timer, CLOCK_MONOTONIC, 0, 0, on_timer, b);
+        if (r < 0)
+                return r;
+        (void)sd_event_source_set_enabled(b->timer, SD_EVENT_OFF);
+        *ret = TAKE_PTR(b);
+        return 0;
+}
+
+LogBudget *log_budget_free(LogBudget *b) {
+        if (!b)
+                return NULL;
+        for (size_t i = 0; i < PLACES; i++)
+                place_settle(&b->places[i]);
+        sd_event_source_disable_unref(b->timer);
+        free(b);
+        return NULL;
+}
+
+/* The uid's place; a new one takes a free place or the oldest. */
+static Place *log_budget_place(LogBudget *b, uid_t uid, uint64_t now) {
+        Place *best = &b->places[0];
+
+        for (size_t i = 0; i < PLACES; i++) {
+                Place *p = &b->places[i];
+
+                if (p->is_used && p->uid == uid) {
+                        best = p;
+                        break;
+                }
+                if (best->is_used && (!p->is_used || p->since_usec < best->since_usec))
+                        best = p;
+        }
+        if (!best->is_used || best->uid != uid || best->since_usec + LOG_BUDGET_USEC <= now) {
+                place_settle(best);
+                *best = (Place){ .is_used = true, .uid = uid, .since_usec = now };
+        }
+        return best;
+}
+
+void log_budget_line(LogBudget *b, int level, uid_t uid, const char *format, ...) {
+        Place *p = log_budget_place(b, uid, now_monotonic());
+        char text[256];
+        va_list args;
+
+        if (p->n_lines >= LOG_BUDGET_LINES) {
+                if (p->n_more++ == 0 && sd_event_source_get_enabled(b->timer, NULL) == 0) {
+                        (void)sd_event_source_set_time(b->timer, p->since_usec + LOG_BUDGET_USEC);
+                        (void)sd_event_source_set_enabled(b->timer, SD_EVENT_ONESHOT);
+                }
+                return;
+        }
+        p->n_lines++;
+        va_start(args, format);
+        (void)vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        log_full(level, NULL, 0, "%s", text);
+}

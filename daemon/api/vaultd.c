@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* io.vaultd: what a caller may know about itself. Every method answers about the uid of the socket's peer and nobody
- * else, so there is nothing to pass in. */
+ * else, so there is nothing to pass in.
+ *
+ * WhoAmI is what every agent and prompt asks, so it is answered in the loop, without a fiber, when the caller's name is at
+ * hand and its vault is open under that name. It only shows: nothing is made, opened or decided from what is at hand. Every
+ * other case (first call, closed vault, name that changed, damage) takes the way of all methods. */
 
 #include "api/logins.h"
 #include "api/manager.h"
+#include "util/clock.h"
+#include "util/fiber.h"
 
 static const char description[] =
 #include "daemon/api/io.vaultd.inc"
         ;
 
-static json_object *vault_to_json(const Vault *vault) {
-        return json_build("id", 's', vault->id, "state", 's', vault->state == VAULT_ACTIVE ? "active" : vault->state == VAULT_SEALED ? "sealed" : "locked", NULL);
+static json_object *vault_to_json(const char *id, VaultState state) {
+        return json_build("id", 's', id, "state", 's', state == VAULT_ACTIVE ? "active" : state == VAULT_SEALED ? "sealed" : "locked", NULL);
 }
 
 /* A caller that gets no vault is told so by its absence here; the methods that need one say why. */
@@ -24,34 +30,85 @@ static int caller_if_any(Manager *m, Call *call, char **ret_user, Vault **ret_va
         return r == FAILED && failure->kind == FAILURE_NOT_ALLOWED ? 0 : r;
 }
 
-static int method_whoami(Call *call, json_object *parameters, void *userdata) {
+/* vault_id NULL: none. */
+static int whoami_reply(Manager *m, Call *call, const char *user, const char *vault_id, VaultState state) {
+        _cleanup_(json_putp) json_object *reply = NULL;
+        Origin origin;
+
+        manager_origin(m, call, &origin);
+        reply = json_build("uid", 'i', (int64_t)call_principal(call)->uid, "user", 's', user, "origin", 's', origin.name,
+                        "originUser", 's', origin.origin ? origin.origin->user : NULL, "session", 's', origin.login ? origin.login->id : NULL, NULL);
+        if (!reply || (origin.login_uid != UID_INVALID && json_add_int64(reply, "loginUid", (int64_t)origin.login_uid) < 0) ||
+                        (vault_id && json_add(reply, "vault", vault_to_json(vault_id, state)) < 0))
+                return -ENOMEM;
+        return call_reply(call, TAKE_PTR(reply));
+}
+
+/* WhoAmI that has to wait: for NSS, or for a vault to be made. */
+typedef struct WhoamiWait {
+        Manager *manager;
+        Call *call;
+} WhoamiWait;
+
+static int whoami_fiber(void *userdata) {
+        WhoamiWait *wait = userdata;
         _cleanup_(vault_freep) Vault *vault = NULL;
         _cleanup_(freep) char *user = NULL;
-        Manager *m = userdata;
         Failure failure = {};
         int r;
 
-        r = caller_if_any(m, call, &user, &vault, &failure);
-        if (r == 0) {
-                Origin origin;
-
-                manager_origin(m, call, &origin);
-                json_object *reply = json_build("uid", 'i', (int64_t)call_principal(call)->uid, "user", 's', user, "origin", 's', origin.name,
-                                "originUser", 's', origin.origin ? origin.origin->user : NULL, "session", 's', origin.login ? origin.login->id : NULL, NULL);
-
-                if (reply && origin.login_uid != UID_INVALID && json_add_int64(reply, "loginUid", (int64_t)origin.login_uid) < 0) {
-                        json_object_put(reply);
-                        reply = NULL;
-                }
-                if (reply && vault && json_add(reply, "vault", vault_to_json(vault)) < 0) {
-                        json_object_put(reply);
-                        reply = NULL;
-                }
-                r = reply ? call_reply(call, reply) : -ENOMEM;
-        } else
-                r = manager_reply_outcome(call, r, &failure);
+        r = caller_if_any(wait->manager, wait->call, &user, &vault, &failure);
+        if (r == 0)
+                r = whoami_reply(wait->manager, wait->call, user, vault ? vault->id : NULL, vault ? vault->state : VAULT_ACTIVE);
+        else
+                r = manager_reply_outcome(wait->call, r, &failure);
         failure_done(&failure);
         return r;
+}
+
+static void whoami_done(int result, void *userdata) {
+        WhoamiWait *wait = userdata;
+
+        if (result < 0 && !call_is_answered(wait->call))
+                manager_fault(wait->call, result, wait->manager);
+        (void)call_unref(wait->call);
+        free(wait);
+}
+
+/* 1: answered; 0: it has to wait. */
+static int whoami_at_once(Manager *m, Call *call) {
+        uid_t uid = call_principal(call)->uid;
+        const char *user = users_name_at_hand(m->users, uid, now_monotonic());
+        bool has_vault = uid >= m->config->uid_min && uid <= m->config->uid_max;
+        VaultSummary vault;
+        int r;
+
+        if (!user)
+                return 0;
+        if (has_vault && (vault_record_peek(m->store, uid, &vault) < 0 || vault.state != VAULT_ACTIVE || !streq(vault.user, user)))
+                return 0;
+        r = whoami_reply(m, call, user, has_vault ? vault.id : NULL, VAULT_ACTIVE);
+        return r < 0 ? r : 1;
+}
+
+static int method_whoami(Call *call, json_object *parameters, void *userdata) {
+        WhoamiWait *wait;
+        int r;
+
+        r = whoami_at_once(userdata, call);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        wait = calloc(1, sizeof(WhoamiWait));
+        if (!wait)
+                return -ENOMEM;
+        *wait = (WhoamiWait){ .manager = userdata, .call = call };
+        r = fiber_spawn(wait->manager->event, whoami_fiber, whoami_done, wait, NULL);
+        if (r < 0) {
+                free(wait);
+                return r;
+        }
+        (void)call_ref(call);
+        return 0;
 }
 
 static json_object *credential_to_json(Manager *m, const Credential *c) {
@@ -134,7 +191,7 @@ static int method_status(Call *call, json_object *parameters, void *userdata) {
                                 "flows", 'o', TAKE_PTR(flows), "logins", 'o', TAKE_PTR(logins), "platform", 'b', m->platform != NULL, NULL);
 
                 if (reply && vault)
-                        (void)json_add(reply, "vault", vault_to_json(vault));
+                        (void)json_add(reply, "vault", vault_to_json(vault->id, vault->state));
                 r = reply ? call_reply(call, reply) : -ENOMEM;
         } else
                 r = manager_reply_outcome(call, r, &failure);
@@ -219,7 +276,7 @@ static int method_doctor(Call *call, json_object *parameters, void *userdata) {
 }
 
 static const Method methods[] = {
-        { "WhoAmI", METHOD_USE, method_whoami, .is_fiber = true },
+        { "WhoAmI", METHOD_USE, method_whoami },
         { "Status", METHOD_USE, method_status, .is_fiber = true },
         { "Services", METHOD_USE, method_services, .is_fiber = true },
         { "Doctor", METHOD_USE, method_doctor, .is_fiber = true },

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Completion of vaultctl for fish.
+#
+# Names come from vaultd by calls that it answers by itself: services, status, session list. What would make it ask a service
+# or the Claude Platform is never called, a vaultd that does not run is not started by a Tab, and one that does not answer is
+# given up after a second. Names are taken only if they are made of letters, digits and ._- so that nothing that a service
+# chose gets into a command line.
+
+# The words before the cursor that are neither options nor their values; with --socket the value of that option instead.
+function __vaultctl_words
+        set -l tokens (commandline -opc)
+        set -l found
+        set -l socket
+        set -l takes_value
+        set -l is_past_options
+        for token in $tokens[2..-1]
+                if test -n "$takes_value"
+                        test "$takes_value" = --socket; and set socket $token
+                        set takes_value
+                        continue
+                end
+                if test -n "$is_past_options"
+                        set -a found $token
+                        continue
+                end
+                switch $token
+                        case --
+                                set is_past_options yes
+                        case '--socket=*'
+                                set socket (string replace -- --socket= '' $token)
+                        case --socket --server --as --account --title --message
+                                set takes_value $token
+                        case '-?*'
+                        case '*'
+                                set -a found $token
+                end
+        end
+        if test "$argv[1]" = --socket
+                string match -q -- '~/*' $socket; and set socket $HOME(string sub -s 2 -- $socket)
+                test -n "$socket"; and echo $socket
+        else
+                string join -- \n $found
+        end
+        true
+end
+
+# Whether the words so far are exactly these, or with --then begin with them.
+function __vaultctl_is
+        set -l found (__vaultctl_words)
+        if test "$argv[1]" = --then
+                set -e argv[1]
+                test (count $found) -ge (count $argv); or return 1
+                test (count $argv) -gt 0; and set found $found[1..(count $argv)]
+        end
+        test "$found" = "$argv"
+end
+
+# __vaultctl_names COMMAND ARRAY MEMBER [SERVICE]: the member of each object of the array in the command's answer, with
+# SERVICE of those objects alone that are of this service.
+function __vaultctl_names
+        set -l text '"([^"\\\\]|\\\\.)*"'
+        set -l socket (__vaultctl_words --socket)
+        set -l arguments
+        set -l objects '^'
+
+        if set -q argv[4]
+                string match -qr '^[a-z0-9-]+$' -- $argv[4]; or return 0
+                set objects "\"service\": *\"$argv[4]\""
+        end
+        if test -n "$socket"
+                set arguments --socket $socket
+        else if test -z "$VAULTD_SOCKET" -a -d /run/systemd/system
+                timeout 1 systemctl --quiet is-active vaultd.service </dev/null &>/dev/null; or return 0
+        end
+        # Objects and lists inside of the objects go first; strings are read as such, so that what stands in one is no syntax.
+        timeout 1 vaultctl $arguments --json (string split ' ' -- $argv[1]) </dev/null 2>/dev/null | head -c 65536 |
+                sed -nE "s/\"account\": *\\{($text|[^\"}])*\\}//g; s/\\[($text""[, ]*)*\\]//g
+                         s/.*\"$argv[2]\": *\\[(($text|[^]\"])*)\\].*/\\1/p" |
+                grep -oE "\\{($text|[^\"}])*\\}" | grep -E $objects |
+                sed -nE "s/.*[{,] *\"$argv[3]\": *\"([A-Za-z0-9_][A-Za-z0-9._-]*)\".*/\\1/p" | sort -u
+end
+
+# The labels of the service that stands in the command line.
+function __vaultctl_labels
+        set -l found (__vaultctl_words)
+        set -q found[2]; and __vaultctl_names status connections label $found[2]
+end
+
+complete -c vaultctl -f
+complete -c vaultctl -l json -d 'Answer with JSON'
+complete -c vaultctl -l socket -r -F -d 'Where vaultd listens'
+complete -c vaultctl -l help -d 'Explain the command'
+complete -c vaultctl -l version -d 'Print the version'
+
+complete -c vaultctl -n __vaultctl_is -a status -d 'Show your vault, connections and logins'
+complete -c vaultctl -n __vaultctl_is -a whoami -d 'Show who vaultd says you are'
+complete -c vaultctl -n __vaultctl_is -a services -d 'List the services of this host'
+complete -c vaultctl -n __vaultctl_is -a connect -d 'Connect a service to your vault'
+complete -c vaultctl -n __vaultctl_is -a claim -d 'Finish a connection with the code from the page'
+complete -c vaultctl -n __vaultctl_is -a disconnect -d 'Revoke and erase a connection'
+complete -c vaultctl -n __vaultctl_is -a session -d 'Agent sessions'
+complete -c vaultctl -n __vaultctl_is -a doctor -d 'Find what is wrong with this installation'
+complete -c vaultctl -n '__vaultctl_is session' -a start -d 'Start an agent session with your vault'
+complete -c vaultctl -n '__vaultctl_is session' -a list -d 'List your agent sessions'
+complete -c vaultctl -n '__vaultctl_is session' -a show -d 'Show one session and its present status'
+
+complete -c vaultctl -n '__vaultctl_is connect' -a '(__vaultctl_names services services name)' -d Service
+complete -c vaultctl -n '__vaultctl_is --then connect' -l as -x -a '(__vaultctl_labels)' -d 'Name for a second account'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l paste -d 'Paste back the address at which the browser ends'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l no-browser -d 'Only print the link'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l replace-account -d 'Allow another account than before'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l account -x -d 'Accept this account only'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l yes -d 'Accept the account that the service names'
+
+complete -c vaultctl -n '__vaultctl_is disconnect' -a '(__vaultctl_names status connections service)' -d Service
+complete -c vaultctl -n '__vaultctl_is --then disconnect' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'
+complete -c vaultctl -n '__vaultctl_is --then disconnect' -l yes -d 'Do not ask'
+
+complete -c vaultctl -n '__vaultctl_is --then session start' -l server -x -a '(__vaultctl_names services services name)' -d 'A service that the session may use'
+complete -c vaultctl -n '__vaultctl_is --then session start' -l title -x -d 'A name for the session'
+complete -c vaultctl -n '__vaultctl_is --then session start' -l message -x -d 'The first message to the agent'
+complete -c vaultctl -n '__vaultctl_is --then session start' -l yes -d 'Start without asking'
+complete -c vaultctl -n '__vaultctl_is session show' -a '(__vaultctl_names "session list" sessions id)' -d Session

@@ -27,7 +27,8 @@ DAEMON_UID = 990
 FIRST_UID, N_USERS = 31000, 1000
 # Ranges of users, so that no bench meets the vaults of another: one caller, one abuser, many idle, many new ones.
 CALLER, ABUSER, IDLE, NEW = FIRST_UID, FIRST_UID + 1, FIRST_UID + 10, FIRST_UID + 400
-CONNECTIONS_PER_UID = 1100
+# Two runs of 1,000 clients may overlap while the former ones are being closed.
+CONNECTIONS_PER_UID = 4096
 WHOAMI = '{"method":"io.vaultd.WhoAmI","parameters":{}}'
 
 

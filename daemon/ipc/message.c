@@ -40,7 +40,7 @@ static int message_member(Message *m, const char *name, json_object *value) {
 /* json-c 0.16 on 64 bit: an object brings a table of 16 entries of 40 bytes, an array one of 32 pointers, each value a header, and
  * malloc some to each. What stands within strings is counted as if it did not: an upper bound needs no parser. */
 size_t message_cost(const char *text, size_t n) {
-        size_t cost = sizeof(json_object *);
+        size_t cost = 2048; /* the root and the parameters that may be missing */
 
         for (size_t i = 0; i < n; i++)
                 switch (text[i]) {

@@ -5,13 +5,15 @@
  * Properties: no input makes any of them read outside its bytes; what the wire admits, the wider limits admit; what is
  * admitted json-c in strict mode parses too (json-c as oracle), with the same answer from the pull reader and from
  * json-c for a string, an integer and a bool; what json-c writes of it is admitted again and parses to an equal
- * tree. A violated property aborts. */
+ * tree. Jansson (oracle-jansson.c) admits what the wider limits admit and refuses what they refuse for the text's own sake,
+ * not for a limit's. A violated property aborts. */
 
 #include <stdio.h>
 
 #include "json/object.h"
 #include "json/reader.h"
 #include "json/write.h"
+#include "oracle.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -91,6 +93,17 @@ static void check_written(const char *text, size_t n) {
                         "a written literal reads back");
 }
 
+/* fault: of the wider limits. */
+static void check_oracle(const char *text, size_t n, int fault) {
+        Verdict verdict = oracle_judge(text, n);
+
+        if (fault == JSON_OK)
+                check(verdict != VERDICT_REFUSED, "what is admitted another reader admits");
+        else if (fault == JSON_FAULT_SYNTAX || fault == JSON_FAULT_UTF8 || fault == JSON_FAULT_SURROGATE ||
+                        fault == JSON_FAULT_DUPLICATE_KEY || fault == JSON_FAULT_TRAILING)
+                check(verdict != VERDICT_ADMITTED, "what is refused another reader refuses");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(freep) char *text = malloc(MAX(size, (size_t)1));
         size_t offset = 0;
@@ -111,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 check_admitted(text, size, &json_limits_wire);
         if (mcp == 0)
                 check_admitted(text, size, &json_limits_mcp);
+        check_oracle(text, size, mcp);
         check_unscanned(text, size);
         check_written(text, size);
         return 0;

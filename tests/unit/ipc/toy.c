@@ -20,6 +20,8 @@
 static int method_echo(Call *call, json_object *parameters, void *userdata) {
         Toy *toy = userdata;
 
+        if (toy->n_calls < ELEMENTSOF(toy->order))
+                toy->order[toy->n_calls] = call_principal(call)->uid;
         toy->n_calls++;
         toy->last_uid = call_principal(call)->uid;
         return call_reply(call, json_object_get(parameters));

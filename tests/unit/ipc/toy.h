@@ -21,6 +21,7 @@ typedef struct Toy {
         /* What the methods saw. */
         unsigned n_calls;
         uid_t last_uid;
+        uid_t order[1000]; /* whose each toy.Echo was */
         Call *waiting;
         Stream *stream;
         char bytes[256 * 1024]; /* of the stream */

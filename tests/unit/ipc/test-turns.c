@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What one uid does is not the others' trouble (T26): turns, log lines, the price of a message. Other uids are child
+ * processes, so root is needed, as all of ./check does. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "ipc/log-budget.h"
+#include "toy.h"
+
+#define BOB     1002
+#define ECHO    "{\"method\":\"toy.Echo\"}"
+#define NO_CALL "{\"method\":7}"
+
+static const Limits limits = { .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8 };
+
+/* A child of that uid with n connections, on each of which it says text count times; it stays until it is killed. */
+static pid_t crowd(Toy *toy, uid_t uid, unsigned n, const char *text, unsigned count) {
+        int ready[2];
+        char byte;
+
+        assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+                        _exit(1);
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                size_t size = strlen(text) + 1;
+                char *all = malloc(size * count + 1);
+                for (unsigned i = 0; i < count; i++)
+                        memcpy(all + i * size, text, size);
+                for (unsigned i = 0; i < n; i++) {
+                        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+                        if (connect(fd, (struct sockaddr *)&toy->address, sizeof(toy->address)) < 0)
+                                _exit(1);
+                        if (send(fd, all, size * count, MSG_NOSIGNAL) < 0)
+                                _exit(1);
+                }
+                if (write(ready[1], "", 1) != 1)
+                        _exit(1);
+                (void)pause();
+                _exit(0);
+        }
+        (void)close(ready[1]);
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        (void)close(ready[0]);
+        return pid;
+}
+
+static void dismiss(pid_t pid) {
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+}
+
+static void uids_take_turns_however_many_connections_they_have(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
+        unsigned seen = 0, last = 0;
+
+        /* All of it is there before the loop turns for the first time; bob comes last. */
+        pid_t many = crowd(toy, 1001, 14, ECHO, 40), one = crowd(toy, BOB, 1, ECHO, 40);
+        toy_turn(toy);
+        assert_int_equal(toy->n_calls, 15 * 40);
+        for (unsigned i = 0; i < toy->n_calls; i++)
+                if (toy->order[i] == BOB) {
+                        seen++;
+                        last = i;
+                }
+        assert_int_equal(seen, 40);
+        assert_true(last < 2 * 40 + 10); /* not behind the five hundred and sixty */
+        dismiss(many);
+        dismiss(one);
+        toy_turn(toy);
+}
+
+static void one_connection_that_has_much_to_say_is_served_by_the_message(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
+        unsigned last = 0;
+
+        pid_t flood = crowd(toy, 1001, 1, ECHO, 400), one = crowd(toy, BOB, 1, ECHO, 1);
+        toy_turn(toy);
+        assert_int_equal(toy->n_calls, 401);
+        for (unsigned i = 0; i < toy->n_calls; i++)
+                if (toy->order[i] == BOB)
+                        last = i;
+        assert_true(last < 10);
+        dismiss(flood);
+        dismiss(one);
+        toy_turn(toy);
+}
+
+static void timers_are_not_starved(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
+        unsigned n_turns = 0;
+
+        pid_t flood = crowd(toy, 1001, 10, ECHO, 60);
+        /* One dispatch of the loop ends long before all is served. */
+        do
+                n_turns++;
+        while (sd_event_run(toy->event, 0) > 0);
+        assert_int_equal(toy->n_calls, 600);
+        assert_true(n_turns >= 600 / 100);
+        dismiss(flood);
+        toy_turn(toy);
+}
+
+/* Standard error in a file while somebody speaks. */
+typedef struct Ear {
+        int saved, file;
+} Ear;
+
+static void ear_open(Ear *e) {
+        (void)fflush(stderr);
+        e->saved = dup(STDERR_FILENO);
+        e->file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        assert_true(e->saved >= 0 && e->file >= 0);
+        (void)dup2(e->file, STDERR_FILENO);
+}
+
+static char *ear_close(Ear *e) {
+        static char text[65536];
+        ssize_t n;
+
+        (void)fflush(stderr);
+        (void)dup2(e->saved, STDERR_FILENO);
+        (void)close(e->saved);
+        n = pread(e->file, text, sizeof(text) - 1, 0);
+        (void)close(e->file);
+        assert_true(n >= 0);
+        text[n] = 0;
+        return text;
+}
+
+static unsigned count(const char *text, const char *part) {
+        unsigned n = 0;
+
+        while ((text = strstr(text, part))) {
+                n++;
+                text += strlen(part);
+        }
+        return n;
+}
+
+static void log_lines_are_bounded_per_uid_and_counted(void **state) {
+        Toy *toy = toy_new(&limits);
+        Ear ear;
+
+        ear_open(&ear);
+        /* Anew each time: closing and connecting starts no new count. */
+        for (unsigned i = 0; i < 5; i++) {
+                pid_t noisy = crowd(toy, 1001, 20, NO_CALL, 1);
+
+                toy_turn(toy);
+                dismiss(noisy);
+        }
+        pid_t other = crowd(toy, BOB, 1, NO_CALL, 1);
+        toy_turn(toy);
+        dismiss(other);
+        toy = toy_free(toy);
+        char *text = ear_close(&ear);
+        assert_int_equal(count(text, "closing a connection of uid 1001"), LOG_BUDGET_LINES);
+        assert_int_equal(count(text, "closing a connection of uid 1002"), 1);
+        assert_int_equal(count(text, "uid 1001: 80 more lines"), 1);
+        assert_int_equal(count(text, "more lines"), 1);
+}
+
+/* More uids than there are places: none goes unheard, and what is owed is written. */
+static void crowd_of_uids_keeps_the_log_honest(void **state) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(log_budget_freep) LogBudget *b = NULL;
+        unsigned n_shown = 0;
+        Ear ear;
+
+        assert_true(sd_event_new(&event) >= 0);
+        assert_int_equal(log_budget_new(event, &b), 0);
+        ear_open(&ear);
+        for (uid_t uid = 0; uid < 200; uid++)
+                for (unsigned i = 0; i < LOG_BUDGET_LINES + 1; i++)
+                        log_budget_line(b, LOG_INFO, 5000 + uid, "%s", "x");
+        b = log_budget_free(b);
+        char *text = ear_close(&ear);
+        n_shown = count(text, "x\n");
+        assert_int_equal(n_shown, 200 * LOG_BUDGET_LINES);
+        assert_int_equal(count(text, "1 more lines"), 200);
+}
+
+static void message_is_charged_for_what_it_becomes(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
+        _cleanup_(closep) int fd = toy_connect(toy), good = toy_connect(toy);
+        static char text[40000];
+        size_t n = 0;
+
+        n = (size_t)snprintf(text, sizeof(text), "{\"method\":\"toy.Echo\",\"parameters\":{\"a\":[[]");
+        while (n < 12000)
+                n += (size_t)snprintf(text + n, sizeof(text) - n, ",[]");
+        (void)snprintf(text + n, sizeof(text) - n, "]}}");
+        /* Twelve thousand bytes on the wire, more than a million in memory. */
+        toy_say(fd, text);
+        toy_expect(toy, fd, "");
+        assert_int_equal(toy->n_calls, 0);
+        toy_say(good, ECHO);
+        toy_expect(toy, good, "{\"parameters\":{}}");
+}
+
+static void connections_refused_by_the_thousand_leave_nothing(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 });
+        _cleanup_(closep) int held = toy_connect(toy);
+        Ear ear;
+
+        toy_turn(toy);
+        ear_open(&ear);
+        for (unsigned i = 0; i < 25; i++) {
+                pid_t pid = crowd(toy, BOB, 400, "", 0);
+
+                toy_turn(toy);
+                toy_say(held, ECHO);
+                toy_expect(toy, held, "{\"parameters\":{}}");
+                dismiss(pid);
+                toy_turn(toy);
+        }
+        char *text = ear_close(&ear);
+        assert_true(count(text, "refused a connection of uid 1002") <= 2 * LOG_BUDGET_LINES);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(uids_take_turns_however_many_connections_they_have),
+                cmocka_unit_test(one_connection_that_has_much_to_say_is_served_by_the_message),
+                cmocka_unit_test(timers_are_not_starved),
+                cmocka_unit_test(log_lines_are_bounded_per_uid_and_counted),
+                cmocka_unit_test(crowd_of_uids_keeps_the_log_honest),
+                cmocka_unit_test(message_is_charged_for_what_it_becomes),
+                cmocka_unit_test(connections_refused_by_the_thousand_leave_nothing),
+        };
+
+        return cmocka_run_group_tests_name("ipc-turns", tests, NULL, NULL);
+}

@@ -78,6 +78,8 @@ int connection_new(Server *s, int fd, Door door) {
         if (c->next)
                 c->next->previous = c;
         s->connections = c;
+        /* Most clients send as soon as they are connected: to look costs less than another wake-up. */
+        connection_on_event(c, EPOLLIN);
         return 0;
 }
 

@@ -6,8 +6,13 @@
  * drawn with the terminal's own colours is inverted on dark backgrounds, which many readers refuse. Quiet zone of four
  * modules (ISO/IEC 18004), error correction level L: a screen is not scratched. Drawn only where it fits whole; a cut code
  * is worse than none. Only our own short link is drawn (about 60 bytes, 33 modules): a provider's address would be public
- * on the screen and too large anyway. */
+ * on the screen and too large anyway.
+ *
+ * libqrencode is loaded when a code is to be drawn and not linked: the linker would load it, and libpthread with it, for every
+ * command, which a short one can feel (tests/bench/run process). Where it is not installed there are no
+ * codes. */
 
+#include <dlfcn.h>
 #include <qrencode.h>
 #include <sys/ioctl.h>
 
@@ -16,8 +21,29 @@
 
 #define QUIET 4
 
+/* The name that goes with <qrencode.h> of version 4. */
+#define LIBRARY "libqrencode.so.4"
+
+static __typeof__(QRcode_encodeString8bit) *encode_text;
+static __typeof__(QRcode_free) *release_code;
+
+/* Stays loaded until the program ends. */
+static bool load_library(void) {
+        void *library;
+
+        if (encode_text && release_code)
+                return true;
+        library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+        if (!library)
+                return false;
+        encode_text = (__typeof__(encode_text))dlsym(library, "QRcode_encodeString8bit");
+        release_code = (__typeof__(release_code))dlsym(library, "QRcode_free");
+        return encode_text && release_code;
+}
+
 static void free_code(QRcode **code) {
-        QRcode_free(*code);
+        if (*code)
+                release_code(*code);
 }
 
 static bool is_dark(const QRcode *code, int x, int y) {
@@ -32,9 +58,9 @@ bool qr_print(const Context *c, const char *url) {
         int side;
 
         if (!c->human || !c->is_styled || !terminal_is_utf8() ||
-                        ioctl(fileno(c->human), TIOCGWINSZ, &size) < 0)
+                        ioctl(fileno(c->human), TIOCGWINSZ, &size) < 0 || !load_library())
                 return false;
-        code = QRcode_encodeString8bit(url, 0, QR_ECLEVEL_L);
+        code = encode_text(url, 0, QR_ECLEVEL_L);
         if (!code)
                 return false;
         side = code->width + 2 * QUIET;

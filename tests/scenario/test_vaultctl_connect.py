@@ -240,9 +240,10 @@ def test_qr_code_only_where_it_fits_and_the_link_is_public():
                 terminal.expect("Code shown")
                 return terminal.text
 
-    import shutil, subprocess
+    import pathlib
     from fake_vaultd import VAULTCTL
-    if "libqrencode" not in subprocess.run([shutil.which("ldd"), VAULTCTL], capture_output=True, text=True, check=False).stdout:
+    # Loaded at run time, so the name stands in the program and not among what it is linked with.
+    if b"libqrencode.so" not in pathlib.Path(VAULTCTL).read_bytes():
         pytest.skip("built without libqrencode")
     assert "▀" in screen("https://vault.example/c/ABCDEF")
     assert "▀" not in screen(LINK)

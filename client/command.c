@@ -19,6 +19,10 @@ const Command *const commands[] = {
         &command_session_list,
         &command_session_show,
         &command_doctor,
+        &command_admin_users,
+        &command_admin_lock,
+        &command_admin_unlock,
+        &command_admin_unseal,
         NULL,
 };
 

@@ -12,12 +12,14 @@ typedef struct Command {
         const char *help;       /* the rest of its own --help: options and an example; ends with a newline */
         const Option *options;  /* ended by a NULL name; NULL: none of its own */
         size_t n_least, n_most; /* words */
+        bool is_control;        /* for root: speaks to the control socket; $VAULTD_SOCKET does not move it */
         ExitCode (*run)(const Context *c, const Arguments *a);
 } Command;
 
 extern const Command command_status, command_whoami, command_services, command_doctor, command_connect,
                 command_claim, command_disconnect, command_session_start, command_session_list,
-                command_session_show;
+                command_session_show, command_admin_users, command_admin_lock,
+                command_admin_unlock, command_admin_unseal;
 
 /* The table, in the order of --help; ended by NULL. */
 extern const Command *const commands[];

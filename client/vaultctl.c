@@ -80,11 +80,12 @@ static bool wants_json(int argc, char **argv) {
         return false;
 }
 
-static void context_set_socket(Context *c, const char *option) {
-        const char *variable = getenv("VAULTD_SOCKET");
+static void context_set_socket(Context *c, const Command *command, const char *option) {
+        const char *variable = command->is_control ? NULL : getenv("VAULTD_SOCKET");
+        const char *standard = command->is_control ? VAULTD_SOCKET_CONTROL : VAULTD_SOCKET_PUBLIC;
 
-        c->socket_path = option ?: (!isempty(variable) ? variable : VAULTD_SOCKET_PUBLIC);
-        c->is_system_socket = streq(c->socket_path, VAULTD_SOCKET_PUBLIC);
+        c->socket_path = option ?: (!isempty(variable) ? variable : standard);
+        c->is_system_socket = streq(c->socket_path, standard);
 }
 
 /* A command line that names no command. */
@@ -143,7 +144,7 @@ static ExitCode run_command(Context *c, const Arguments *global, int argc, char 
                 return show_version(c->is_json);
         if (check_words(command, &a, &fault) < 0)
                 return fault_report(c, &fault);
-        context_set_socket(c, arguments_value(&a, "socket") ?: arguments_value(global, "socket"));
+        context_set_socket(c, command, arguments_value(&a, "socket") ?: arguments_value(global, "socket"));
         return command->run(c, &a);
 }
 

@@ -46,6 +46,8 @@ static int method_open(Call *call, json_object *parameters, void *userdata) {
         /* A login of somebody who gets no vault (root, a service account) is registered all the same. */
         r = manager_open_vault(m, (uid_t)p.uid, p.user, &vault, &failure);
         failure_done(&failure);
+        if (r == 0)
+                r = manager_note_verified(m, (uid_t)p.uid, p.user);
         if (r < 0)
                 return r;
         const Login asked = { .uid = (uid_t)p.uid, .user = (char *)(uintptr_t)p.user, .service = (char *)(uintptr_t)p.service,

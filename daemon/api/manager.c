@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the methods share: how failures become errors on the wire, and how a caller gets to its vault.
+/* What the methods share: how failures become errors on the wire, and small shapes of answers. How a caller gets to its
+ * vault is in vaults.c, what it may call at all in gate.c.
  *
- * The uid always comes from the call's principal, or at the control socket from root. A caller without an account, or
- * outside the range of login users, gets no vault; nothing takes its place (I9, T13). A vault is made on first use:
- * the commit expects its absence, so of two makers one wins and both go on with the winner's. */
+ * A failure is for the person who made the call and says what mends it; a fault of this host goes to the journal, and the
+ * caller learns only that there was one. */
 
 #include <stdio.h>
 
@@ -15,7 +15,7 @@
 #include "util/log.h"
 
 const Interface *const manager_interfaces[] = {
-        &interface_vaultd, &interface_connect, &interface_session, &interface_login, &interface_web, NULL,
+        &interface_vaultd, &interface_connect, &interface_session, &interface_login, &interface_admin, &interface_web, NULL,
 };
 
 static const char *const failure_names[] = {
@@ -96,77 +96,6 @@ void manager_fault(Call *call, int error, void *userdata) {
         (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",
                         json_build("message", 's', is_full ? "vaultd cannot store more: its disk or its map is full; nothing was lost" : "vaultd failed; its journal says more",
                                         "hint", 's', "Run: journalctl -u vaultd", NULL));
-}
-
-int manager_user(Manager *m, uid_t uid, char **ret_user, Failure *failure) {
-        int r = users_name(m->users, uid, ret_user);
-
-        if (r == -ENOENT)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "uid %u has no account on this host", (unsigned)uid);
-        if (r < 0)
-                log_error("the name of uid %u could not be looked up: %s", (unsigned)uid, strerror(-r));
-        return r;
-}
-
-static int vault_make(Manager *m, uid_t uid, const char *user) {
-        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
-        _cleanup_(vault_freep) Vault *vault = NULL;
-        int r;
-
-        r = vault_new(m->keyring, uid, user, &vault);
-        if (r >= 0)
-                r = store_batch_new(&batch);
-        if (r >= 0)
-                r = vault_record_put(batch, m->keyring, vault);
-        if (r >= 0)
-                r = store_commit(m->store, TAKE_PTR(batch));
-        if (r == 0)
-                audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_CREATED, .uid = uid, .user = user, .verdict = "done", .object = vault->id });
-        return r == STORE_CONFLICT ? 0 : r;
-}
-
-int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Failure *failure) {
-        _cleanup_(vault_freep) Vault *vault = NULL;
-        int r;
-
-        if (uid < m->config->uid_min || uid > m->config->uid_max)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s (uid %u) is not a login user, so there is no vault; login users are uids %u to %u",
-                                user, (unsigned)uid, (unsigned)m->config->uid_min, (unsigned)m->config->uid_max);
-        r = vault_record_read(m->store, m->keyring, uid, &vault);
-        if (r == -ENOENT) {
-                r = vault_make(m, uid, user);
-                if (r < 0)
-                        return r;
-                r = vault_record_read(m->store, m->keyring, uid, &vault);
-        }
-        if (r < 0)
-                return r;
-        if (!streq(vault->user, user)) {
-                /* The uid changed hands (I8): whoever has it now finds nothing. */
-                r = failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of uid %u was made for another user name and stays sealed; ask an administrator", (unsigned)uid);
-                return r;
-        }
-        if (vault->state != VAULT_ACTIVE) {
-                r = failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of %s is %s; ask an administrator", user, vault->state == VAULT_SEALED ? "sealed" : "locked");
-                if (r == FAILED)
-                        failure->state = strdup(vault->state == VAULT_SEALED ? "sealed" : "locked");
-                return r;
-        }
-        *ret = TAKE_PTR(vault);
-        return 0;
-}
-
-int manager_caller(Manager *m, Call *call, char **ret_user, Vault **ret_vault, Failure *failure) {
-        _cleanup_(freep) char *user = NULL;
-        uid_t uid = call_principal(call)->uid;
-        int r;
-
-        r = manager_user(m, uid, &user, failure);
-        if (r == 0)
-                r = manager_open_vault(m, uid, user, ret_vault, failure);
-        if (r == 0 && ret_user)
-                *ret_user = TAKE_PTR(user);
-        return r;
 }
 
 int manager_service(Manager *m, const char *name, const ServiceProfile **ret, Failure *failure) {

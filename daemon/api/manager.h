@@ -51,9 +51,15 @@ int manager_reply_failure(Call *call, const Failure *failure);
 /* Either: FAILED → manager_reply_failure(), negative → passed on. */
 int manager_reply_outcome(Call *call, int r, const Failure *failure);
 
-/* On a fiber: the caller's name and vault, which is made when there is none. FAILED: the caller gets none (not a login user, no account, vault closed). */
+/* On a fiber: a uid's name, and its vault, which is made when there is none and sealed when it was made for another name. FAILED: none for this
+ * caller (not a login user, no account, vault closed, name service away for too long). */
 int manager_user(Manager *m, uid_t uid, char **ret_user, Failure *failure);
 int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Failure *failure);
+/* Notes in the vault, once an hour at most, that the uid is that user's by somebody who knows: the name service, or PAM. */
+int manager_note_verified(Manager *m, uid_t uid, const char *user);
+/* Writes a vault's new state; reason may be NULL. STORE_CONFLICT: somebody else wrote it meanwhile. */
+int manager_set_vault_state(Manager *m, Vault *vault, VaultState state, const char *reason);
+const char *vault_state_to_string(VaultState state);
 /* Both for a call; *ret_user may be NULL. */
 int manager_caller(Manager *m, Call *call, char **ret_user, Vault **ret_vault, Failure *failure);
 
@@ -66,4 +72,4 @@ json_object *strv_to_json(char *const *list);
 /* FAILED (NOT_CONNECTED) with exactly the text of O10. */
 int failure_not_connected(Failure *failure, const ServiceProfile *profile);
 
-extern const Interface interface_vaultd, interface_connect, interface_session, interface_login, interface_web;
+extern const Interface interface_vaultd, interface_connect, interface_session, interface_login, interface_admin, interface_web;

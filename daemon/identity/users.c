@@ -46,6 +46,20 @@ typedef struct NameJob {
         char *name;
 } NameJob;
 
+static void name_job_free(void *userdata) {
+        NameJob *job = userdata;
+
+        free(job->name);
+        free(job);
+}
+
+/* What getpwuid_r(3) and getpwnam_r(3) mean by finding nothing. glibc answers 0 when the last service it asked says that there is no such
+ * user. An error is an outage, also ENOENT: that is what is left behind by a name service whose library or socket is missing. One
+ * that cannot be loaded may leave nothing behind, and glibc then returns errno as it was: so the callers set it before. */
+static int nothing_found(int error) {
+        return error == 0 ? -ENOENT : error == ENOENT ? -EHOSTUNREACH : -error;
+}
+
 int users_new(Worker *w, const char *passwd_file, Users **ret) {
         Users *u = calloc(1, sizeof(Users));
 
@@ -95,11 +109,12 @@ static int users_name_job(void *userdata) {
 
                 if (!buffer)
                         return -ENOMEM;
+                errno = EHOSTUNREACH;
                 r = getpwuid_r(job->uid, &entry, buffer, size, &found);
                 if (r == ERANGE && size < 1024 * 1024)
                         continue;
                 if (!found)
-                        return r == 0 || r == ENOENT || r == ESRCH ? -ENOENT : -r;
+                        return nothing_found(r);
                 job->name = strdup(entry.pw_name);
                 return job->name ? 0 : -ENOMEM;
         }
@@ -117,18 +132,62 @@ static void users_keep(Users *u, uid_t uid, const char *name, uint64_t since_use
 
 int users_name(Users *u, uid_t uid, char **ret) {
         uint64_t since_usec = now_monotonic();
-        NameJob job = { .uid = uid };
+        NameJob *job = calloc(1, sizeof(NameJob));
+        void *userdata = job;
         FileStamp stamp = {};
         bool is_stamped;
         int r;
 
+        if (!job)
+                return -ENOMEM;
+        job->uid = uid;
         is_stamped = file_stamp(u->passwd_file, &stamp);
-        r = worker_run(u->worker, users_name_job, &job);
-        users_keep(u, uid, r == 0 && is_stamped ? job.name : NULL, since_usec, &stamp);
-        if (r < 0)
-                return r;
-        *ret = job.name;
-        return 0;
+        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_name_job, &userdata, name_job_free);
+        users_keep(u, uid, r == 0 && is_stamped ? job->name : NULL, since_usec, &stamp);
+        if (r == 0)
+                *ret = TAKE_PTR(job->name);
+        if (userdata)
+                name_job_free(userdata);
+        return r;
+}
+
+static int users_uid_job(void *userdata) {
+        NameJob *job = userdata;
+        size_t size = 1024;
+
+        for (;; size *= 2) {
+                _cleanup_(freep) char *buffer = malloc(size);
+                struct passwd entry, *found = NULL;
+                int r;
+
+                if (!buffer)
+                        return -ENOMEM;
+                errno = EHOSTUNREACH;
+                r = getpwnam_r(job->name, &entry, buffer, size, &found);
+                if (r == ERANGE && size < 1024 * 1024)
+                        continue;
+                if (!found)
+                        return nothing_found(r);
+                job->uid = entry.pw_uid;
+                return 0;
+        }
+}
+
+int users_uid(Users *u, const char *name, uid_t *ret) {
+        NameJob *job = calloc(1, sizeof(NameJob));
+        void *userdata = job;
+        int r;
+
+        if (!job || !(job->name = strdup(name))) {
+                free(job);
+                return -ENOMEM;
+        }
+        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_uid_job, &userdata, name_job_free);
+        if (r == 0)
+                *ret = job->uid;
+        if (userdata)
+                name_job_free(userdata);
+        return r;
 }
 
 const char *users_name_at_hand(Users *u, uid_t uid, uint64_t now_usec) {

@@ -11,6 +11,9 @@ typedef struct Users Users;
 /* How long a name that was looked up is at hand without asking again. */
 #define USERS_AT_HAND_USEC (60 * USEC_PER_SEC)
 
+/* How long one look-up may take; one that takes longer counts as an outage, for everybody until it comes back. */
+#define USERS_WAIT_USEC (4 * USEC_PER_SEC)
+
 /* passwd_file: any change of it makes all names be asked anew; /etc/passwd but in tests. Both are borrowed for the life of the Users. */
 int users_new(Worker *w, const char *passwd_file, Users **ret);
 Users *users_free(Users *u);
@@ -19,6 +22,9 @@ DEFINE_CLEANUP(Users *, users_free)
 /* On a fiber: the name of a uid, asked in the worker thread every time. 0 and a malloc()ed name; -ENOENT: no such user; other -errno: the
  * directory could not be asked, which says nothing about the user. */
 int users_name(Users *u, uid_t uid, char **ret);
+
+/* On a fiber: the uid of a name, asked likewise; for administrators, who may say a name. Errors as above. */
+int users_uid(Users *u, const char *name, uid_t *ret);
 
 /* Without waiting: the name that users_name() found for this uid within USERS_AT_HAND_USEC before now_usec (now_monotonic()) and since
  * passwd_file was last changed, or NULL, which says nothing about the user. Borrowed until the next call of either. A user who is

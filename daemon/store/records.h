@@ -27,6 +27,9 @@ typedef struct Vault {
         char *platform_vault_id;
         char *platform_nonce;           /* 32 hex digits, written before the create request */
         uint64_t platform_nonce_usec;   /* when */
+        char *reason;                   /* why it is sealed or locked, for administrators; NULL */
+        uint64_t state_usec;            /* when the state was last changed; 0: never */
+        uint64_t verified_usec;         /* when the name service last said that the uid is `user`'s, to the hour */
         Secret *key;                    /* data key, unwrapped */
         Buffer stored;                  /* as read; empty for a new one */
 } Vault;
@@ -44,6 +47,11 @@ typedef struct VaultSummary {
         VaultState state;
 } VaultSummary;
 int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret);
+/* The uids that have a vault, ascending. *ret is malloc()ed, NULL when there is none. */
+int vault_record_uids(Store *s, uid_t **ret, size_t *ret_n);
+/* Adds to the batch: everything that is the vault's (its record, credentials, flows, agent sessions, pinned accounts) goes under RECORD_ASIDE,
+ * where no method finds it, byte for byte, so still sealed under its own key. The uid is then without a vault. */
+int vault_set_aside(Store *s, StoreBatch *b, const Vault *v);
 Vault *vault_free(Vault *v);
 DEFINE_CLEANUP(Vault *, vault_free)
 

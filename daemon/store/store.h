@@ -21,6 +21,7 @@ typedef enum RecordKind {
         RECORD_AGENT_SESSION = 's', /* uid, platform session id or "new-" nonce */
         RECORD_AGENT = 'a',         /* uid 0, digest of what we write */
         RECORD_ENVIRONMENT = 'e',   /* uid 0, digest of what we write */
+        RECORD_ASIDE = 'x',         /* uid, vault id, number: a record of a vault that was set aside (vault-aside.c) */
         RECORD_ACCOUNT = 'p',       /* uid, service "/" label: the pinned account, kept beyond disconnect (O7) */
 } RecordKind;
 

@@ -33,6 +33,9 @@ static const Field vault_fields[] = {
         FIELD_OF(7, FIELD_TEXT, Vault, platform_vault_id),
         FIELD_OF(8, FIELD_TEXT, Vault, platform_nonce),
         FIELD_OF(9, FIELD_NUMBER, Vault, platform_nonce_usec, .max = UINT64_MAX),
+        FIELD_OF(10, FIELD_TEXT, Vault, reason),
+        FIELD_OF(11, FIELD_NUMBER, Vault, state_usec, .max = UINT64_MAX),
+        FIELD_OF(12, FIELD_NUMBER, Vault, verified_usec, .max = UINT64_MAX),
 };
 const RecordType vault_type = RECORD_TYPE(Vault, vault_fields, true);
 
@@ -64,7 +67,7 @@ int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret) {
         }
         v->uid = uid;
         v->state = VAULT_ACTIVE;
-        v->created_usec = now_realtime();
+        v->created_usec = v->verified_usec = now_realtime();
         v->user = strdup(user);
         if (!v->user)
                 return -ENOMEM;
@@ -167,4 +170,34 @@ int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v) {
         if (r < 0)
                 return r;
         return record_put(b, &vault_type, &key, &(RecordSeal){ v->key, v->uid, v->id, &wrapped }, v);
+}
+
+typedef struct UidList {
+        uid_t *uids;
+        size_t n;
+} UidList;
+
+static int uids_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
+        UidList *list = userdata;
+        uid_t *uids = reallocarray(list->uids, list->n + 1, sizeof(uid_t));
+
+        if (!uids)
+                return -ENOMEM;
+        list->uids = uids;
+        list->uids[list->n++] = key->uid;
+        return 0;
+}
+
+int vault_record_uids(Store *s, uid_t **ret, size_t *ret_n) {
+        UidList list = {};
+        int r;
+
+        r = store_foreach(s, RECORD_VAULT, UID_INVALID, uids_visit, &list);
+        if (r < 0) {
+                free(list.uids);
+                return r;
+        }
+        *ret = list.uids;
+        *ret_n = list.n;
+        return 0;
 }

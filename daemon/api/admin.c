@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* io.vaultd.Admin: root decides about vaults. With io.vaultd.Login the one place where a request names a uid; the gate
+ * has seen to it that the caller is root at the control socket. That gives root no vault of anybody's: nothing here opens
+ * or shows a secret.
+ *
+ * Each change is durable and then recorded, with the login uid of whoever became root.
+ *
+ * Unseal needs to be told what is the case, because the daemon cannot know: the same uid under a new name is a marriage
+ * or a new colleague. Without a way it does only what is beyond doubt: the name is the old one again. */
+
+#include <stdio.h>
+
+#include "api/manager.h"
+#include "audit/audit.h"
+#include "util/encode.h"
+#include "util/log.h"
+
+static const char description[] =
+#include "daemon/api/io.vaultd.Admin.inc"
+        ;
+
+typedef struct AdminParameters {
+        int64_t uid;
+        const char *user, *reason, *way;
+} AdminParameters;
+
+#define SUBJECT_FIELDS                                                                     \
+        { "uid", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false },                \
+        { "user", JSON_FIELD_STRING, offsetof(AdminParameters, user), false, 256 }
+
+static json_object *vault_to_json(const Vault *v, const char *present) {
+        json_object *o = json_build("uid", 'i', (int64_t)v->uid, "user", 's', v->user, "id", 's', v->id, "state", 's', vault_state_to_string(v->state),
+                        "reason", 's', v->state == VAULT_ACTIVE ? NULL : v->reason, "present", 's', present, NULL);
+
+        if (o && v->state != VAULT_ACTIVE && v->state_usec > 0)
+                (void)json_add_int64(o, "since", (int64_t)v->state_usec);
+        if (o && v->verified_usec > 0)
+                (void)json_add_int64(o, "verified", (int64_t)v->verified_usec);
+        return o;
+}
+
+/* The one vault that was made for that name. -ENOENT: none; -ENOTUNIQ: several. */
+static int find_made_for(Manager *m, const char *user, uid_t *ret) {
+        _cleanup_(freep) uid_t *uids = NULL;
+        uid_t found = UID_INVALID;
+        size_t n = 0;
+        int r;
+
+        r = vault_record_uids(m->store, &uids, &n);
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                _cleanup_(vault_freep) Vault *v = NULL;
+
+                r = vault_record_read(m->store, m->keyring, uids[i], &v);
+                if (r < 0 || !streq(v->user, user))
+                        continue;
+                if (found != UID_INVALID)
+                        return -ENOTUNIQ;
+                found = uids[i];
+        }
+        if (r < 0)
+                return r;
+        *ret = found;
+        return found == UID_INVALID ? -ENOENT : 0;
+}
+
+/* Whose vault is meant by a name: what the name service says and what the vaults' records say must not contradict each other. */
+static int find_by_name(Manager *m, const char *user, uid_t *ret, Failure *failure) {
+        _cleanup_(freep) char *shown = printable(user, 64);
+        uid_t account = UID_INVALID, made_for = UID_INVALID;
+        int r, k;
+
+        if (!shown)
+                return -ENOMEM;
+        r = users_uid(m->users, user, &account);
+        k = find_made_for(m, user, &made_for);
+        if (k < 0 && k != -ENOENT && k != -ENOTUNIQ)
+                return k;
+        if (r < 0 && r != -ENOENT)
+                return failure_set(failure, FAILURE_NOT_FOUND, "Say --uid instead", "the name service cannot be asked who %s is", shown);
+        if (r == -ENOENT && k == -ENOENT)
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users", "there is neither a user nor a vault of the name %s", shown);
+        if (k == -ENOTUNIQ || (r == 0 && k == 0 && account != made_for))
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users, and say --uid", "it is not clear which vault %s means", shown);
+        *ret = r == 0 ? account : made_for;
+        return 0;
+}
+
+static int find_vault(Manager *m, const AdminParameters *p, Vault **ret, Failure *failure) {
+        uid_t uid = (uid_t)p->uid;
+        int r = p->user ? find_by_name(m, p->user, &uid, failure) : 0;
+
+        if (r != 0)
+                return r;
+        r = vault_record_read(m->store, m->keyring, uid, ret);
+        if (r == -ENOENT)
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users", "uid %u has no vault", (unsigned)uid);
+        return r;
+}
+
+/* The record that says which administrator did it. */
+static void record(Call *call, AuditKind kind, const Vault *v, const char *reason) {
+        const Principal *p = call_principal_with_audit(call);
+        const AuditOrigin from = { .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session };
+
+        audit_record(&(AuditEvent){ .kind = kind, .uid = v->uid, .user = v->user, .verdict = "done", .reason = reason, .object = v->id, .pid = p->pid,
+                        .origin = &from });
+}
+
+static int change_state(Manager *m, Call *call, Vault *v, VaultState state, AuditKind kind, const char *reason, Failure *failure) {
+        int r = manager_set_vault_state(m, v, state, reason);
+
+        if (r == STORE_CONFLICT)
+                return failure_set(failure, FAILURE_LIMIT, "Try again", "the vault of uid %u was changed by somebody else meanwhile", (unsigned)v->uid);
+        if (r == 0)
+                record(call, kind, v, reason);
+        return r;
+}
+
+static int lock_vault(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure) {
+        if ((*v)->state == VAULT_SEALED)
+                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of uid %u is sealed, which closes it already", (unsigned)(*v)->uid);
+        return change_state(m, call, *v, VAULT_LOCKED, AUDIT_VAULT_LOCKED, p->reason, failure);
+}
+
+static int unlock_vault(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure) {
+        if ((*v)->state == VAULT_SEALED)
+                return failure_set(failure, FAILURE_VAULT_CLOSED, "Run: vaultctl admin unseal --help", "the vault of uid %u is sealed, not locked", (unsigned)(*v)->uid);
+        return (*v)->state == VAULT_ACTIVE ? 0 : change_state(m, call, *v, VAULT_ACTIVE, AUDIT_VAULT_UNLOCKED, NULL, failure);
+}
+
+/* Sets *v aside and makes an empty one for the user; after a crash in between that happens at the user's next call. */
+static int begin_anew(Manager *m, Call *call, Vault **v, const char *user, Failure *failure) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        _cleanup_(vault_freep) Vault *fresh = NULL;
+        int r;
+
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = vault_set_aside(m->store, batch, *v);
+        if (r >= 0)
+                r = store_commit(m->store, TAKE_PTR(batch));
+        if (r == STORE_CONFLICT)
+                return failure_set(failure, FAILURE_LIMIT, "Try again", "the vault of uid %u was changed by somebody else meanwhile", (unsigned)(*v)->uid);
+        if (r < 0)
+                return r;
+        record(call, AUDIT_VAULT_SET_ASIDE, *v, NULL);
+        r = manager_open_vault(m, (*v)->uid, user, &fresh, failure);
+        if (r != 0)
+                return r;
+        *v = vault_free(*v);
+        *v = TAKE_PTR(fresh);
+        return 0;
+}
+
+static int unseal_vault(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure) {
+        const char *way = p->way ?: "same";
+        _cleanup_(freep) char *user = NULL, *reason = NULL;
+        int r;
+
+        if ((*v)->state == VAULT_LOCKED)
+                return failure_set(failure, FAILURE_VAULT_CLOSED, "Run: vaultctl admin unlock --help", "the vault of uid %u is locked, not sealed", (unsigned)(*v)->uid);
+        if ((*v)->state == VAULT_ACTIVE)
+                return 0;
+        r = users_name(m->users, (*v)->uid, &user);
+        if (r < 0 && r != -ENOMEM)
+                return failure_set(failure, FAILURE_NOT_ALLOWED, "Look at: getent passwd", r == -ENOENT ? "uid %u has no account now, so its vault stays sealed"
+                                                                                                        : "the name service cannot be asked who uid %u is, so its vault stays sealed",
+                                (unsigned)(*v)->uid);
+        if (r < 0)
+                return r;
+        if (streq(way, "new"))
+                return begin_anew(m, call, v, user, failure);
+        if (streq(way, "same") && !streq(user, (*v)->user))
+                return failure_set(failure, FAILURE_NOT_ALLOWED, "Say --rename if it is the same person, --new if it is another",
+                                "the vault of uid %u was made for %s, and the uid is %s's now", (unsigned)(*v)->uid, (*v)->user, user);
+        if (asprintf(&reason, "of %s, now %s", (*v)->user, user) < 0) {
+                reason = NULL;
+                return -ENOMEM;
+        }
+        free((*v)->user);
+        (*v)->user = TAKE_PTR(user);
+        (*v)->verified_usec = 0; /* the next look-up notes it */
+        return change_state(m, call, *v, VAULT_ACTIVE, AUDIT_VAULT_UNSEALED, reason, failure);
+}
+
+typedef int (*VaultChange)(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure);
+
+static int admin_change(Call *call, json_object *parameters, const JsonField *fields, VaultChange change, Manager *m) {
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        AdminParameters p = { .uid = -1 };
+        Failure failure = {};
+        const char *bad;
+        int r;
+
+        if (json_dispatch(parameters, fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        if (!p.user == (p.uid == -1) || p.uid < -1 || p.uid >= (int64_t)UID_INVALID)
+                return call_invalid_parameter(call, "uid");
+        if (p.user && isempty(p.user))
+                return call_invalid_parameter(call, "user");
+        if (p.way && !streq(p.way, "same") && !streq(p.way, "rename") && !streq(p.way, "new"))
+                return call_invalid_parameter(call, "way");
+        r = find_vault(m, &p, &vault, &failure);
+        if (r == 0)
+                r = change(m, call, &p, &vault, &failure);
+        r = r == 0 ? call_reply(call, json_build("vault", 'o', vault_to_json(vault, NULL), NULL)) : manager_reply_outcome(call, r, &failure);
+        failure_done(&failure);
+        return r;
+}
+
+static int method_lock(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { SUBJECT_FIELDS, { "reason", JSON_FIELD_STRING, offsetof(AdminParameters, reason), false, 200 }, {} };
+
+        return admin_change(call, parameters, fields, lock_vault, userdata);
+}
+
+static int method_unlock(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { SUBJECT_FIELDS, {} };
+
+        return admin_change(call, parameters, fields, unlock_vault, userdata);
+}
+
+static int method_unseal(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { SUBJECT_FIELDS, { "way", JSON_FIELD_STRING, offsetof(AdminParameters, way), false, 16 }, {} };
+
+        return admin_change(call, parameters, fields, unseal_vault, userdata);
+}
+
+static int method_users(Call *call, json_object *parameters, void *userdata) {
+        _cleanup_(json_putp) json_object *array = json_object_new_array();
+        _cleanup_(freep) uid_t *uids = NULL;
+        Manager *m = userdata;
+        size_t n = 0;
+        int r;
+
+        if (!array)
+                return -ENOMEM;
+        r = vault_record_uids(m->store, &uids, &n);
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                _cleanup_(vault_freep) Vault *v = NULL;
+                _cleanup_(freep) char *present = NULL;
+
+                r = vault_record_read(m->store, m->keyring, uids[i], &v);
+                /* Gone while a name was looked up; or damaged, which must not hide the others. */
+                if (r == -ENOENT || r == -EBADMSG) {
+                        if (r == -EBADMSG)
+                                log_error("the vault of uid %u is damaged", (unsigned)uids[i]);
+                        r = 0;
+                        continue;
+                }
+                if (r >= 0 && v->state != VAULT_ACTIVE)
+                        (void)users_name(m->users, v->uid, &present);
+                if (r >= 0)
+                        r = json_object_array_add(array, vault_to_json(v, present));
+        }
+        return r < 0 ? r : call_reply(call, json_build("vaults", 'o', TAKE_PTR(array), NULL));
+}
+
+static const Method methods[] = {
+        { "Users", METHOD_ROOT, method_users, .is_fiber = true },
+        { "Lock", METHOD_ROOT, method_lock, .is_fiber = true },
+        { "Unlock", METHOD_ROOT, method_unlock, .is_fiber = true },
+        { "Unseal", METHOD_ROOT, method_unseal, .is_fiber = true },
+        {},
+};
+
+const Interface interface_admin = { "io.vaultd.Admin", description, DOOR_CONTROL, methods };

@@ -18,11 +18,9 @@
 
 #define PROC_FILE_MAX 4096U
 
-/* Reads /proc/PID/name up to the size of the buffer. The number of bytes, NUL behind them. */
-static ssize_t proc_read(pid_t pid, const char *name, char *buffer, size_t size) {
-        _cleanup_(closep) int fd = -1;
+static int proc_open(pid_t pid, const char *name) {
         char path[64];
-        size_t n = 0;
+        int fd;
 
         if (pid <= 0)
                 return -ESRCH;
@@ -30,6 +28,16 @@ static ssize_t proc_read(pid_t pid, const char *name, char *buffer, size_t size)
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
                 return errno == ENOENT ? -ESRCH : -errno;
+        return fd;
+}
+
+/* Reads /proc/PID/name up to the size of the buffer. The number of bytes, NUL behind them. */
+static ssize_t proc_read(pid_t pid, const char *name, char *buffer, size_t size) {
+        _cleanup_(closep) int fd = proc_open(pid, name);
+        size_t n = 0;
+
+        if (fd < 0)
+                return fd;
         while (n < size - 1) {
                 ssize_t k = read(fd, buffer + n, size - 1 - n);
 
@@ -62,13 +70,19 @@ int process_read_start(pid_t pid, uint64_t *ret) {
         return 0;
 }
 
+/* A number comes whole in one read (fs/proc/base.c, simple_read_from_buffer()); this runs once for each connection, where every call
+ * to the kernel shows. */
 static int proc_read_number(pid_t pid, const char *name, uint32_t *ret) {
+        _cleanup_(closep) int fd = proc_open(pid, name);
         char text[32], *end;
         ssize_t n;
 
-        n = proc_read(pid, name, text, sizeof(text));
+        if (fd < 0)
+                return fd;
+        n = read(fd, text, sizeof(text) - 1);
         if (n <= 0)
-                return n < 0 ? (int)n : -ESRCH;
+                return n < 0 ? -errno : -ESRCH;
+        text[n] = 0;
         errno = 0;
         unsigned long value = strtoul(text, &end, 10);
         if (errno != 0 || end == text || value > UINT32_MAX)

@@ -195,7 +195,7 @@ static int call_run(Call *call) {
 }
 
 /* Whether the method can be called in this way. */
-static int call_admit(Call *call) {
+static int call_admit(Call *call, const Interface *interface) {
         const Method *m = call->method;
         const Message *message = &call->message;
 
@@ -203,6 +203,9 @@ static int call_admit(Call *call) {
                 return call_error(call, "org.varlink.service.MethodNotImplemented", json_build("method", 's', message->method, NULL));
         if (m->needs_more && !message->is_more)
                 return call_error(call, "org.varlink.service.ExpectedMore", NULL);
+        /* Methods with parameters know theirs; those without would never look. */
+        if (json_object_object_length(message->parameters) > 0 && introspection_takes_nothing(interface->description, m->name))
+                return introspection_refuse_members(call);
         if (message->is_upgrade || (message->is_more && m->is_stream)) {
                 int r = account_charge_stream(call->account);
 
@@ -243,7 +246,7 @@ static int call_dispatch(Call *call) {
                 }
         if (!call->method)
                 return call_error(call, "org.varlink.service.MethodNotFound", json_build("method", 's', method, NULL));
-        return call_admit(call);
+        return call_admit(call, interface);
 }
 
 int call_start(Connection *c, Message *message, size_t cost) {

@@ -8,11 +8,38 @@ static const char service_description[] =
 #include "daemon/ipc/org.varlink.service.inc"
         ;
 
+bool introspection_takes_nothing(const char *description, const char *method) {
+        size_t n = strlen(method);
+
+        for (const char *at = description; (at = strstr(at, "\nmethod ")); ) {
+                at += strlen("\nmethod ");
+                if (strncmp(at, method, n) == 0 && startswith(at + n, "()"))
+                        return true;
+        }
+        return false;
+}
+
+/* The first member, where none belongs; NULL: there is none. */
+static const char *first_member(json_object *parameters) {
+        struct json_object_iterator i = json_object_iter_begin(parameters), end = json_object_iter_end(parameters);
+
+        return json_object_iter_equal(&i, &end) ? NULL : json_object_iter_peek_name(&i);
+}
+
+int introspection_refuse_members(Call *call) {
+        const char *name = first_member(call->message.parameters);
+
+        return name ? call_invalid_parameter(call, name) : 0;
+}
+
 static int introspection_info(Call *call) {
         const ServerOptions *o = &call->server->options;
         _cleanup_(json_putp) json_object *interfaces = json_object_new_array();
         int r;
 
+        r = introspection_refuse_members(call);
+        if (r < 0 || call->is_answered)
+                return r;
         if (!interfaces)
                 return -ENOMEM;
         r = json_array_add_string(interfaces, "org.varlink.service");

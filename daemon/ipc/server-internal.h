@@ -144,3 +144,7 @@ void server_wake(Server *s);
 
 /* introspection.c */
 int introspection_dispatch(Call *call, const char *method);
+/* Whether the interface's text declares this method with no parameters. */
+bool introspection_takes_nothing(const char *description, const char *method);
+/* For a method that takes nothing: answers InvalidParameter if it was given something. */
+int introspection_refuse_members(Call *call);

@@ -61,6 +61,12 @@ static void kind_of_call_must_fit_the_method(void **state) {
         toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}}");
         toy_say(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"toy\",\"x\":1}}");
         toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"x\"}}");
+        toy_say(fd, "{\"method\":\"org.varlink.service.GetInfo\",\"parameters\":{\"x\":1}}");
+        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"x\"}}");
+        toy_say(fd, "{\"method\":\"toy.Echo\",\"parameters\":{\"uid\":0}}");
+        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"uid\"}}");
+        toy_say(fd, "{\"method\":\"toy.Count\",\"parameters\":{\"n\":0}}");
+        toy_expect(toy, fd, "{\"parameters\":{\"n\":2}}");
         toy_say(fd, "{\"method\":\"toy.Echo\",\"org.vendor.trace\":[1]}");
         toy_expect(toy, fd, EMPTY);
         toy_say(fd, "{\"method\":\"toy.Echo\",\"trace\":[1]}");

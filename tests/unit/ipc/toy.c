@@ -113,7 +113,7 @@ static const Method methods[] = {
         { .name = "Mute", .handle = method_mute, .is_upgrade = true },
         {},
 };
-static const Interface interface = { "toy", "interface toy\n\nmethod Echo() -> ()\n", DOOR_PUBLIC, methods };
+static const Interface interface = { "toy", "interface toy\n\nmethod Echo() -> ()\nmethod Count(n: ?int) -> ()\n", DOOR_PUBLIC, methods };
 static const Interface *const interfaces[] = { &interface, NULL };
 
 Toy *toy_new(const Limits *limits) {

@@ -11,9 +11,13 @@ declare -gA __vaultctl_options=(
         [connect]="--as --account --paste --no-browser --replace-account --yes"
         [disconnect]="--as --yes"
         ["session start"]="--server --title --message --yes"
+        ["admin lock"]="--user --uid --reason"
+        ["admin unlock"]="--user --uid"
+        ["admin unseal"]="--user --uid --rename --new"
 )
-__vaultctl_commands="status whoami services connect claim disconnect session doctor"
+__vaultctl_commands="status whoami services connect claim disconnect session doctor admin"
 __vaultctl_session_commands="start list show"
+__vaultctl_admin_commands="users lock unlock unseal"
 __vaultctl_global="--json --socket --help --version"
 
 # __vaultctl_names COMMAND ARRAY MEMBER [SERVICE]: the member of each object of the array in the command's answer,
@@ -24,7 +28,7 @@ __vaultctl_names() {
         [[ -z $4 || $4 =~ ^[a-z0-9-]+$ ]] || return 0
         if [[ -n $socket ]]; then
                 arguments=(--socket "${socket/#\~\//$HOME/}")
-        elif [[ -z $VAULTD_SOCKET && -d /run/systemd/system ]]; then
+        elif [[ -d /run/systemd/system && (-z $VAULTD_SOCKET || $1 == admin*) ]]; then
                 timeout 1 systemctl --quiet is-active vaultd.service </dev/null &>/dev/null || return 0
         fi
         # Objects and lists inside of the objects go first; strings are read as such, so that what stands in one is no syntax.
@@ -46,7 +50,9 @@ __vaultctl_value() {
         --as)
                 [[ -z ${found[1]} ]] ||
                         COMPREPLY=($(compgen -W "$(__vaultctl_names status connections label "${found[1]}")" -- "$cur")) ;;
-        --account|--title|--message)
+        --user)
+                COMPREPLY=($(compgen -W "$(__vaultctl_names "admin users" vaults user)" -- "$cur")) ;;
+        --account|--title|--message|--uid|--reason)
                 ;;
         *)
                 return 1 ;;
@@ -68,7 +74,7 @@ _vaultctl() {
                 --) is_past_options=true ;;
                 --socket=*) socket=${words[i]#*=} ;;
                 --socket) socket=${words[++i]} ;;
-                --server|--as|--account|--title|--message) ((i++)) ;;
+                --server|--as|--account|--title|--message|--user|--uid|--reason) ((i++)) ;;
                 -?*) ;;
                 *) found+=("${words[i]}") ;;
                 esac
@@ -78,7 +84,7 @@ _vaultctl() {
         ! $split || return 0
 
         command=${found[0]}
-        if [[ $command == session && -n ${found[1]} ]]; then
+        if [[ $command == @(session|admin) && -n ${found[1]} ]]; then
                 command+=" ${found[1]}"
                 found=("$command" "${found[@]:2}")
         fi
@@ -88,6 +94,7 @@ _vaultctl() {
                 case $command:${#found[@]} in
                 :0) list=$__vaultctl_commands ;;
                 session:1) list=$__vaultctl_session_commands ;;
+                admin:1) list=$__vaultctl_admin_commands ;;
                 connect:1) list=$(__vaultctl_names services services name) ;;
                 disconnect:1) list=$(__vaultctl_names status connections service) ;;
                 "session show:1") list=$(__vaultctl_names "session list" sessions id) ;;

@@ -29,7 +29,7 @@ function __vaultctl_words
                                 set is_past_options yes
                         case '--socket=*'
                                 set socket (string replace -- --socket= '' $token)
-                        case --socket --server --as --account --title --message
+                        case --socket --server --as --account --title --message --user --uid --reason
                                 set takes_value $token
                         case '-?*'
                         case '*'
@@ -70,7 +70,9 @@ function __vaultctl_names
         end
         if test -n "$socket"
                 set arguments --socket $socket
-        else if test -z "$VAULTD_SOCKET" -a -d /run/systemd/system
+        else if test -d /run/systemd/system; and begin
+                        test -z "$VAULTD_SOCKET"; or string match -q -- 'admin*' $argv[1]
+                end
                 timeout 1 systemctl --quiet is-active vaultd.service </dev/null &>/dev/null; or return 0
         end
         # Objects and lists inside of the objects go first; strings are read as such, so that what stands in one is no syntax.
@@ -101,9 +103,14 @@ complete -c vaultctl -n __vaultctl_is -a claim -d 'Finish a connection with the 
 complete -c vaultctl -n __vaultctl_is -a disconnect -d 'Revoke and erase a connection'
 complete -c vaultctl -n __vaultctl_is -a session -d 'Agent sessions'
 complete -c vaultctl -n __vaultctl_is -a doctor -d 'Find what is wrong with this installation'
+complete -c vaultctl -n __vaultctl_is -a admin -d 'Decide about vaults (root)'
 complete -c vaultctl -n '__vaultctl_is session' -a start -d 'Start an agent session with your vault'
 complete -c vaultctl -n '__vaultctl_is session' -a list -d 'List your agent sessions'
 complete -c vaultctl -n '__vaultctl_is session' -a show -d 'Show one session and its present status'
+complete -c vaultctl -n '__vaultctl_is admin' -a users -d 'List all vaults (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a lock -d 'Close a user\'s vault (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a unlock -d 'Open a locked vault again (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a unseal -d 'Decide about a sealed vault (root)'
 
 complete -c vaultctl -n '__vaultctl_is connect' -a '(__vaultctl_names services services name)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then connect' -l as -x -a '(__vaultctl_labels)' -d 'Name for a second account'
@@ -122,3 +129,11 @@ complete -c vaultctl -n '__vaultctl_is --then session start' -l title -x -d 'A n
 complete -c vaultctl -n '__vaultctl_is --then session start' -l message -x -d 'The first message to the agent'
 complete -c vaultctl -n '__vaultctl_is --then session start' -l yes -d 'Start without asking'
 complete -c vaultctl -n '__vaultctl_is session show' -a '(__vaultctl_names "session list" sessions id)' -d Session
+
+for command in lock unlock unseal
+        complete -c vaultctl -n "__vaultctl_is --then admin $command" -l user -x -a '(__vaultctl_names "admin users" vaults user)' -d 'The user whose vault it is'
+        complete -c vaultctl -n "__vaultctl_is --then admin $command" -l uid -x -d 'The same, by number'
+end
+complete -c vaultctl -n '__vaultctl_is --then admin lock' -l reason -x -d 'Why, for other administrators'
+complete -c vaultctl -n '__vaultctl_is --then admin unseal' -l rename -d 'It is the same person'
+complete -c vaultctl -n '__vaultctl_is --then admin unseal' -l new -d 'It is another person'

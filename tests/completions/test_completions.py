@@ -37,7 +37,11 @@ SESSIONS = {"sessions": [
     {"id": "sesn_1", "title": "{\"id\":\"evil\"}", "created": 1, "vaultIds": ["vlt_evil"], "servers": ["notion"], "accounts": ["A]\"}"],
      "agent": "agent_1", "agentVersion": 1, "environment": "env_1"},
     {"id": "sesn_2", "created": 2, "vaultIds": [], "servers": [], "accounts": [], "agent": "a", "agentVersion": 1, "environment": "e"}]}
+VAULTS = {"vaults": [
+    {"uid": 1001, "user": "alice", "id": "v1", "state": "active"},
+    {"uid": 1002, "user": "bob", "id": "v2", "state": "sealed", "reason": "\",\"user\":\"evil", "present": "robert"}]}
 METHODS = {"io.vaultd.Services": SERVICES, "io.vaultd.Status": STATUS, "io.vaultd.Session.List": SESSIONS}
+ADMIN_METHODS = {"io.vaultd.Admin.Users": VAULTS}
 LOCAL_CALLS = {"io.vaultd.Services", "io.vaultd.Status", "io.vaultd.Session.List"}
 
 NAMES = {
@@ -122,6 +126,18 @@ def test_socket_of_the_command_line_is_asked(shell):
         assert other.calls == []
 
 
+def test_users_come_from_the_control_socket(shell):
+    """Which $VAULTD_SOCKET does not name."""
+    with FakeVaultd(ADMIN_METHODS) as server, FakeVaultd({}) as other:
+        lines = [f"vaultctl --socket {server.path} admin {command} --user " for command in ("lock", "unlock", "unseal")]
+        for _ in range(4):
+            answers = offers(shell, lines, VAULTD_SOCKET=other.path)
+            if all(answers.values()):
+                break
+        assert list(answers.values()) == [{"alice", "bob"}] * 3
+        assert {call["method"] for call in server.calls} == set(ADMIN_METHODS) and other.calls == []
+
+
 def test_nothing_but_plain_names_gets_into_the_command_line(shell):
     names = ["plain", "$(touch x)", "a b", "-rf", "a;b", "a`b`", "--yes", "a\nb", "\u202ea", "*"]
     services = {"services": [{"name": name, "title": "t", "url": "u", "custody": "host", "connected": False} for name in names]}
@@ -194,10 +210,11 @@ def test_texts_beside_the_commands_are_those_of_help(shell):
     summaries = re.findall(r'\.name = "([a-z ]+)",.*?\.summary = "([^"]+)"',
                            "".join(path.read_text() for path in sorted((ROOT / "client").glob("cmd-*.c"))), re.DOTALL)
     assert {name for name, _ in summaries} == set(truth.commands())
+    source = source.replace("\\'", "'")
     for name, summary in summaries:
         word = name.split()[-1]
         if shell == "zsh":
-            assert f"'{word}:{summary}'" in source
+            assert f"'{word}:{summary}'\n" in source or f'"{word}:{summary}"\n' in source
         elif shell == "fish":
             assert f"-a {word} -d '{summary}'\n" in source
 

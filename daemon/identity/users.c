@@ -6,7 +6,7 @@
  * A name that was found stays at hand for a minute, since the way through the worker takes several times as long as the
  * rest of a WhoAmI. Only what was found is kept, so a user who is added is there at once and an outage is never
  * remembered. A look-up counts from its beginning, and the state of the passwd file is taken before it too: what changes
- * while it runs makes it old. Local users are renamed in that file, so that is noticed at once.
+ * while it runs makes it old. Local users are renamed in that file, so that is noticed within a millisecond.
  *
  * One slot per hash of the uid: the memory is bounded whatever uids call, and a lost slot costs one look-up.
  *
@@ -18,7 +18,8 @@
 #include "identity/users.h"
 #include "util/clock.h"
 
-#define N_SLOTS 512U
+#define N_SLOTS   512U
+#define LOOK_USEC USEC_PER_MSEC
 
 /* Which content a file has, as far as one call can tell. */
 typedef struct FileStamp {
@@ -38,6 +39,8 @@ typedef struct Slot {
 struct Users {
         Worker *worker;
         const char *passwd_file;
+        FileStamp seen; /* at seen_usec; 0: never */
+        uint64_t seen_usec;
         Slot slots[N_SLOTS];
 };
 
@@ -190,11 +193,18 @@ int users_uid(Users *u, const char *name, uid_t *ret) {
         return r;
 }
 
+/* Looks at the file again after LOOK_USEC: among many calls it would be the dearest part of each. */
+static bool users_look(Users *u, uint64_t now_usec) {
+        if (u->seen_usec > 0 && now_usec - u->seen_usec < LOOK_USEC)
+                return true;
+        u->seen_usec = file_stamp(u->passwd_file, &u->seen) ? now_usec : 0;
+        return u->seen_usec > 0;
+}
+
 const char *users_name_at_hand(Users *u, uid_t uid, uint64_t now_usec) {
         const Slot *slot = users_slot(u, uid);
-        FileStamp stamp;
 
         if (!slot->name || slot->uid != uid || now_usec - slot->since_usec >= USERS_AT_HAND_USEC)
                 return NULL;
-        return file_stamp(u->passwd_file, &stamp) && file_stamp_equal(&stamp, &slot->stamp) ? slot->name : NULL;
+        return users_look(u, now_usec) && file_stamp_equal(&u->seen, &slot->stamp) ? slot->name : NULL;
 }

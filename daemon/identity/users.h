@@ -27,6 +27,6 @@ int users_name(Users *u, uid_t uid, char **ret);
 int users_uid(Users *u, const char *name, uid_t *ret);
 
 /* Without waiting: the name that users_name() found for this uid within USERS_AT_HAND_USEC before now_usec (now_monotonic()) and since
- * passwd_file was last changed, or NULL, which says nothing about the user. Borrowed until the next call of either. A user who is
+ * passwd_file was last changed (looked at every millisecond), or NULL, which says nothing about the user. Borrowed until the next call of either. A user who is
  * renamed or removed in a network directory is thus noticed a minute late: for showing only, what hands anything out calls users_name(). */
 const char *users_name_at_hand(Users *u, uid_t uid, uint64_t now_usec);

@@ -113,12 +113,13 @@ static void changed_passwd_file_makes_all_names_old(void **state) {
         Fixture *f = *state;
 
         assert_int_equal(look_up(f, 0), 0);
-        passwd_write(f, "root:x:0:0::/:/bin/sh\n");
-        assert_null(users_name_at_hand(f->users, 0, now_monotonic()));
-        assert_int_equal(look_up(f, 0), 0);
         assert_string_equal(users_name_at_hand(f->users, 0, now_monotonic()), "root");
+        passwd_write(f, "root:x:0:0::/:/bin/sh\n");
+        assert_null(users_name_at_hand(f->users, 0, now_monotonic() + USEC_PER_MSEC));
+        assert_int_equal(look_up(f, 0), 0);
+        assert_string_equal(users_name_at_hand(f->users, 0, now_monotonic() + 2 * USEC_PER_MSEC), "root");
         assert_int_equal(unlink(f->passwd), 0);
-        assert_null(users_name_at_hand(f->users, 0, now_monotonic()));
+        assert_null(users_name_at_hand(f->users, 0, now_monotonic() + 3 * USEC_PER_MSEC));
         /* Nothing is kept while it cannot be told whether it changes. */
         assert_int_equal(look_up(f, 0), 0);
         assert_null(users_name_at_hand(f->users, 0, now_monotonic()));

@@ -326,7 +326,7 @@ static void passing_descriptors_closes_and_takes_none(void **state) {
 
 static int setup(void **state) {
         /* A private tmpfs without nosuid, which the host's /tmp may have. */
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
                 return -1;
         if (!mkdtemp(private_folder) || mount("test", private_folder, "tmpfs", 0, "mode=0755") < 0)
                 return -1;

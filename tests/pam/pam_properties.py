@@ -175,29 +175,29 @@ def test_login_goes_on_without_a_vault(stage):
     assert result["open"] == PAM_SUCCESS and result["session"] == ""
 
 
-def test_hanging_daemon_costs_two_seconds(stage):
+def test_hanging_daemon_costs_the_default_and_no_more(stage):
     stage.control(hang)
-    assert_without(stage.login(), "vaultd did not answer in time", at_least=1.95)
+    assert_without(stage.login(), "vaultd did not answer in time", at_least=1.45, at_most=1.9)
 
 
-def test_full_backlog_costs_two_seconds(stage):
+def test_full_backlog_costs_the_default_and_no_more(stage):
     stage.control(backlog=0).fill_backlog()
-    assert_without(stage.login(), "vaultd does not take connections", at_least=1.95)
+    assert_without(stage.login(), "vaultd does not take connections", at_least=1.45, at_most=1.9)
 
 
-def test_listener_that_accepts_nothing_costs_two_seconds(stage):
+def test_listener_that_accepts_nothing_costs_the_default_and_no_more(stage):
     stage.control()
-    assert_without(stage.login(), "vaultd did not answer in time", at_least=1.95)
+    assert_without(stage.login(), "vaultd did not answer in time", at_least=1.45, at_most=1.9)
 
 
-def test_one_byte_a_second_costs_two_seconds(stage):
+def test_one_byte_a_second_costs_the_default_and_no_more(stage):
     def trickle(connection, stop):
         for byte in reply({"session": "abc"}):
             connection.sock.sendall(bytes([byte]))
             if stop.wait(1):
                 return
     stage.control(trickle)
-    assert_without(stage.login(), "vaultd did not answer in time", at_least=1.95)
+    assert_without(stage.login(), "vaultd did not answer in time", at_least=1.45, at_most=1.9)
 
 
 def test_steady_trickle_does_not_move_the_deadline(stage):

@@ -274,22 +274,24 @@ __attribute__((__noinline__)) static void fill_deep(void) {
                 bytes[i] = 0xa7;
 }
 
-static const uint8_t *deep_end; /* about where the frames begin that fill_deep() wrote to */
+static uintptr_t deep_end; /* about where the frames begin that fill_deep() wrote to */
 
 static int leave_secret(Run *run) {
         uint8_t here = 0;
 
-        deep_end = &here - 1024;
+        deep_end = (uintptr_t)&here - 1024;
         fill_deep();
-        note(run, count_bytes(deep_end - DEEP / 2, DEEP / 2, 0xa7) > DEEP / 4);
+        note(run, count_bytes((const uint8_t *)(deep_end - DEEP / 2), DEEP / 2, 0xa7) > DEEP / 4);
         return 0;
 }
 
 static int look_for_secret(Run *run) {
         uint8_t here = 0;
 
-        note(run, &here - 1024 > deep_end - 4096 && &here - 1024 < deep_end + 4096); /* on the same stack */
-        note(run, (int)count_bytes(deep_end - DEEP, DEEP, 0xa7));
+        uintptr_t end = (uintptr_t)&here - 1024;
+
+        note(run, end > deep_end - 4096 && end < deep_end + 4096); /* on the same stack */
+        note(run, (int)count_bytes((const uint8_t *)(deep_end - DEEP), DEEP, 0xa7));
         return 0;
 }
 

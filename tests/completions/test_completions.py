@@ -185,9 +185,14 @@ def test_vaultd_away_costs_a_moment_and_no_name(shell, what, tmp_path):
     listener.close()
 
 
-@pytest.mark.parametrize("is_active", [True, False])
-def test_vaultd_is_not_started_by_a_tab(shell, is_active, tmp_path):
-    """On the system's own socket, behind which systemd would start it."""
+@pytest.mark.parametrize("line,variables,call", [
+    ("vaultctl connect ", {}, "--json services\n"),
+    # The control socket is the system's whatever the variable says.
+    ("vaultctl admin lock --user ", {"VAULTD_SOCKET": "/nonexistent"}, "--json admin users\n"),
+], ids=["public", "control"])
+@pytest.mark.parametrize("is_active", [True, False], ids=["active", "inactive"])
+def test_vaultd_is_not_started_by_a_tab(shell, is_active, line, variables, call, tmp_path):
+    """On the system's own sockets, behind which systemd would start it."""
     programs = tmp_path / "programs"
     programs.mkdir()
     asked = tmp_path / "asked"
@@ -195,13 +200,14 @@ def test_vaultd_is_not_started_by_a_tab(shell, is_active, tmp_path):
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     # In a mount namespace of its own, in which this machine is one that systemd has booted.
-    program = (f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import shells, os; "
-               f"print(shells.SHELLS[{shell!r}](['vaultctl connect '], dict(PATH={str(programs) + ':' + os.environ['PATH']!r}, LANG='C.UTF-8'), 60))")
+    variables = {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8", **variables}
+    program = (f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import shells; "
+               f"shells.SHELLS[{shell!r}]([{line!r}], {variables!r}, 60)")
     subprocess.run(["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec "$@"', "sh",
                     sys.executable, "-B", "-c", program], check=True, timeout=90, capture_output=True)
     assert asked.exists() == is_active
     if is_active:
-        assert asked.read_text() == "--json services\n"
+        assert asked.read_text() == call
 
 
 def test_texts_beside_the_commands_are_those_of_help(shell):

@@ -202,6 +202,10 @@ def test_pam_module_has_every_option(pages):
     assert described == truth.pam_options()
     synopsis = section(pages["pam_vaultd.8"], "SYNOPSIS")
     assert set(re.findall(r"\[(\w+)", synopsis)) == set(described)
+    for word in re.findall(r"(?<![\w-])([a-z]+)=", pages["pam_vaultd.8"]):
+        assert described.get(word), f"{word}="
+    for line in re.findall(r"pam_vaultd\.so (.+)", "\n".join(examples("pam_vaultd.8"))):
+        assert {word.split("=")[0]: "=" in word for word in line.split()}.items() <= described.items()
 
 
 def test_protocol_has_every_method_with_its_parameters(pages):

@@ -241,6 +241,20 @@ static int finding(json_object *array, const char *check, const char *verdict, c
         return json_object_array_add(array, json_build("check", 's', check, "verdict", 's', verdict, "message", 's', message, "hint", 's', hint, NULL));
 }
 
+/* The caller lives, for it waits for this answer: if /proc has nothing about it, it is hidden from vaultd. */
+static int doctor_origin(Manager *m, Call *call, json_object *array) {
+        Origin origin;
+
+        manager_origin(m, call, &origin);
+        if (streq(origin.name, "unknown"))
+                return finding(array, "origin", "fault", "vaultd cannot see in /proc who logged in, so it refuses to connect, claim and disconnect",
+                                "Give vaultd a /proc without hidepid=, and leave ProtectProc= in its unit as it is");
+        if (origin.is_elevated)
+                return finding(array, "origin", "warning", "you come from the login of another user", "Log in as the user whose vault it is");
+        return streq(origin.name, "login") ? finding(array, "origin", "ok", "this is a login that PAM registered", NULL)
+                                           : finding(array, "origin", "warning", "PAM registered no login that this comes from", "See: man pam_vaultd");
+}
+
 static int doctor_findings(Manager *m, const Vault *vault, const Failure *failure, json_object *array) {
         int r;
 
@@ -269,6 +283,8 @@ static int method_doctor(Call *call, json_object *parameters, void *userdata) {
         r = caller_if_any(m, call, &user, &vault, &failure);
         if (r >= 0)
                 r = doctor_findings(m, vault, &failure, array);
+        if (r >= 0)
+                r = doctor_origin(m, call, array);
         if (r >= 0)
                 r = call_reply(call, json_build("findings", 'o', TAKE_PTR(array), NULL));
         failure_done(&failure);

@@ -28,7 +28,7 @@ typedef struct ServiceProfile {
         PasteBack paste_back;
         char **scopes;        /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
         char *client_id;      /* ClientId=: pre-registered client */
-        char *client_secret_file; /* ClientSecretFile=: root-owned 0600 file */
+        char *client_secret_file; /* ClientSecretFile=: readable by vaultd, closed to group and others */
         char *redirect_host;  /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
         char *account_tool;   /* AccountTool=: MCP tool that says who the account is; NULL: OIDC userinfo */
         char *account_id_field;   /* AccountIdField=: default "id" */

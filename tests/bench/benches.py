@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
-import select
+import signal
 import socket
 import statistics
 import subprocess
@@ -110,6 +110,9 @@ def idle(stage, rounds, seconds):
     before = host.anonymous_kib(pid)
     report("idle-memory", before, "KiB", "limit-6144", before / 6144, bar=1.0)
     with held(stage, "vaultd-idle", n, uids):
+        n_open = len(os.listdir(f"/proc/{pid}/fd"))
+        if n_open < n:
+            raise RuntimeError(f"only {n_open} descriptors are open: the daemon has closed idle connections")
         each = (host.anonymous_kib(pid) - before) / n
         report("idle-connection-memory", each, "KiB", "limit-1", each, bar=1.0)
         # And what the crowd costs those who work.
@@ -293,13 +296,20 @@ def oidc(stage, rounds, seconds):
     home = stage.folder / "home"
     home.mkdir()
     (home / ".oidc-agent").mkdir()
-    environment = {"HOME": str(home), "TMPDIR": str(home)}
-    with subprocess.Popen(["oidc-agent", "--console", "--json"], stdout=subprocess.PIPE, env={**os.environ, **environment}) as agent:
-        try:
-            if not select.select([agent.stdout], [], [], 10)[0]:
-                raise RuntimeError("oidc-agent says nothing")
-            environment["OIDC_SOCK"] = json.loads(agent.stdout.readline())["socket"]
-            pairs = interleave(rounds, lambda: spawn(stage, "oidc-add", "-l", environment=environment), lambda: spawn(stage, stage.program("empty")))
-            compare("oidc-add-l", "us", "empty-binary", pairs, "p50")
-        finally:
-            agent.terminate()
+    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(home)}
+    # Into a file: the agent goes into the background with its output, and a pipe would never end.
+    with open(home / "said", "w", encoding="utf-8") as said:
+        subprocess.run(["oidc-agent"], stdin=subprocess.DEVNULL, stdout=said, check=True, env=environment)
+    deadline, told = time.monotonic() + 10, {}
+    while not {"OIDC_SOCK", "OIDCD_PID"} <= told.keys():
+        if time.monotonic() > deadline:
+            raise RuntimeError("oidc-agent does not say where it is")
+        time.sleep(0.01)
+        # Lines of shell: OIDC_SOCK=…; export OIDC_SOCK;
+        told = dict(line.split(";")[0].split("=", 1) for line in (home / "said").read_text(encoding="utf-8").splitlines() if "=" in line)
+    environment.update(told)
+    try:
+        pairs = interleave(rounds, lambda: spawn(stage, "oidc-add", "-l", environment=environment), lambda: spawn(stage, stage.program("empty")))
+        compare("oidc-add-l", "us", "empty-binary", pairs, "p50")
+    finally:
+        os.kill(int(told["OIDCD_PID"]), signal.SIGTERM)

@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 
-CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+CLONE_NEWNS, CLONE_NEWNET, PR_SET_PDEATHSIG = 0x00020000, 0x40000000, 1
 BACKLOG = 4096
 DAEMON_UID = 990
 FIRST_UID, N_USERS = 31000, 1000
@@ -81,6 +81,8 @@ def start(command, listeners, uid, log):
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+        # Nothing outlives the run, however that ends. After the change of uid, which takes it back (prctl(2)).
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         os.execve(command[0], command, {"PATH": os.environ["PATH"], "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(high)),
                                         "LISTEN_FDNAMES": ":".join(name for name, _ in listeners)})
     finally:
@@ -120,6 +122,17 @@ class Stage(contextlib.ExitStack):
         self.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.folder.chmod(0o755)
         self.sockets, self.pids = {}, {}
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _build(self):
         self.add_vaultd("vaultd", f"[Limits]\nConnections={CONNECTIONS_PER_UID}\nCalls={CONNECTIONS_PER_UID}\n")
         # The echo answers with as many bytes as vaultd does.
         self.reply_size = len(self.call("vaultd", WHOAMI))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who is behind a caller: sudo and su (T1), pids (T4), namespaces (T5, T6), and what names nobody (T12, T13); I3, I5."""
 
+import concurrent.futures
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -107,6 +109,70 @@ def test_without_a_login_uid_it_is_unproven_and_works(world):
             pytest.fail("run the tests from a process whose login uid is unset, as this test needs one")
         assert (answer["origin"], answer["originUser"]) == ("unproven", None)
         assert service.vaultctl("disconnect", "notion", "--yes")[1]["error"] != "io.vaultd.NotAllowed"
+
+
+# A process of somebody's own login with exactly this pid: clone3(2) with set_tid, which root may.
+REUSE = r"""
+import ctypes, os, sys
+class Arguments(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls",
+                                                      "set_tid", "set_tid_size", "cgroup")]
+wanted = (ctypes.c_int * 1)(int(sys.argv[1]))
+arguments = Arguments(exit_signal=17, set_tid=ctypes.addressof(wanted), set_tid_size=1)
+libc = ctypes.CDLL(None, use_errno=True)
+pid = libc.syscall(435, ctypes.byref(arguments), ctypes.sizeof(arguments))
+if pid == 0:
+    with open("/proc/self/loginuid", "w") as file:
+        file.write(sys.argv[2])
+    print("reused", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+if pid < 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(pid, 0)
+"""
+
+# Connects, hands the descriptor on to a child and ends; the child speaks when the file is there.
+HAND_ON_AND_WAIT = r"""
+import json, os, socket, sys, time
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(sys.argv[1])
+mine = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.path.exists(f"/proc/{mine}"):
+    time.sleep(0.01)
+with open(sys.argv[2] + "/pid", "w") as file:
+    file.write(f"{mine}\n")
+while not os.path.exists(sys.argv[2] + "/go"):
+    time.sleep(0.01)
+peer.sendall(json.dumps({"method": "io.vaultd.Connect.Disconnect", "parameters": {"service": "notion"}}).encode() + b"\0")
+print(peer.recv(65536).rstrip(b"\0").decode(), flush=True)
+"""
+
+
+def test_t4_a_reused_pid_lends_nobody_its_login(world, bob):
+    """bob, by sudo, connects and ends; his pid becomes a process of alice's own login, where /proc would say that all is well."""
+    folder = world.root / "hand-on"
+    folder.mkdir(mode=0o755)
+    os.chown(folder, UIDS["alice"], UIDS["alice"])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        # The shell reaps the one that connected and waits for the other one's output.
+        job = pool.submit(bob.run, ["/bin/sh", "-c", '/usr/bin/python3 -c "$1" "$2" "$3"; while test ! -e "$3/end"; do sleep 0.05; done', "sh",
+                                    HAND_ON_AND_WAIT, world.sockets["public"], folder], "alice")
+        try:
+            pid = int(wait_for(lambda: (folder / "pid").exists() and (folder / "pid").read_text(), 10))
+            with Login(world, "alice"), subprocess.Popen(["/usr/bin/python3", "-c", REUSE, str(pid), str(UIDS["alice"])], stdin=subprocess.PIPE,
+                                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reuse:
+                assert reuse.stdout.readline() == "reused\n", reuse.stderr.read()
+                (folder / "go").touch()
+                (folder / "end").touch()
+                answer = json.loads(job.result(20)[1])
+                reuse.stdin.close()
+        finally:
+            for name in ("go", "end"):
+                (folder / name).touch()
+    assert answer["error"] == "io.vaultd.NotAllowed" and "has ended" in answer["parameters"]["message"], answer
 
 
 HAND_ON = r"""

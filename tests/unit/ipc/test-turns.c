@@ -117,6 +117,44 @@ static void timers_are_not_starved(void **state) {
         toy_turn(toy);
 }
 
+static void sleep_and_turn(Toy *toy, uint64_t usec) {
+        (void)usleep((useconds_t)usec);
+        toy_turn(toy);
+}
+
+static void half_sent_message_has_its_time_and_no_more(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new_with_timeout(&limits, 200 * USEC_PER_MSEC);
+        _cleanup_(closep) int trickle = toy_connect(toy), idle = toy_connect(toy);
+
+        toy_say(idle, ECHO);
+        toy_expect(toy, idle, "{\"parameters\":{}}");
+        /* A byte now and then does not buy more. */
+        for (unsigned i = 0; i < 5; i++) {
+                if (send(trickle, &ECHO[i], 1, MSG_NOSIGNAL) < 0)
+                        break;
+                sleep_and_turn(toy, 70 * USEC_PER_MSEC);
+        }
+        toy_expect(toy, trickle, "");
+        /* Between messages there is no limit. */
+        toy_say(idle, ECHO);
+        toy_expect(toy, idle, "{\"parameters\":{}}");
+}
+
+static void time_of_a_message_begins_with_its_own_first_byte(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new_with_timeout(&limits, 400 * USEC_PER_MSEC);
+        _cleanup_(closep) int fd = toy_connect(toy);
+
+        /* Each write ends one message and begins the next, so some message is always half there. */
+        assert_int_equal(send(fd, ECHO, 9, 0), 9);
+        for (unsigned i = 0; i < 8; i++) {
+                sleep_and_turn(toy, 100 * USEC_PER_MSEC);
+                assert_int_equal(send(fd, &ECHO[9], sizeof(ECHO) - 9, MSG_NOSIGNAL), sizeof(ECHO) - 9);
+                assert_int_equal(send(fd, ECHO, 9, MSG_NOSIGNAL), 9);
+                toy_expect(toy, fd, "{\"parameters\":{}}");
+        }
+        assert_int_equal(toy->n_calls, 8);
+}
+
 /* Standard error in a file while somebody speaks. */
 typedef struct Ear {
         int saved, file;
@@ -240,6 +278,8 @@ int main(void) {
                 cmocka_unit_test(uids_take_turns_however_many_connections_they_have),
                 cmocka_unit_test(one_connection_that_has_much_to_say_is_served_by_the_message),
                 cmocka_unit_test(timers_are_not_starved),
+                cmocka_unit_test(half_sent_message_has_its_time_and_no_more),
+                cmocka_unit_test(time_of_a_message_begins_with_its_own_first_byte),
                 cmocka_unit_test(log_lines_are_bounded_per_uid_and_counted),
                 cmocka_unit_test(crowd_of_uids_keeps_the_log_honest),
                 cmocka_unit_test(message_is_charged_for_what_it_becomes),

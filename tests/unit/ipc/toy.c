@@ -117,12 +117,16 @@ static const Interface interface = { "toy", "interface toy\n\nmethod Echo() -> (
 static const Interface *const interfaces[] = { &interface, NULL };
 
 Toy *toy_new(const Limits *limits) {
+        return toy_new_with_timeout(limits, 10 * USEC_PER_SEC);
+}
+
+Toy *toy_new_with_timeout(const Limits *limits, uint64_t message_timeout_usec) {
         Toy *toy = calloc(1, sizeof(Toy));
         const ServerOptions options = {
                 .interfaces = interfaces,
                 .userdata = toy,
                 .limits = *limits,
-                .message_timeout_usec = 10 * USEC_PER_SEC,
+                .message_timeout_usec = message_timeout_usec,
                 .fault = fault,
                 .vendor = "v",
                 .product = "p",

@@ -3,8 +3,8 @@
 /* vaultctl whoami: who the daemon says the caller is.
  *
  * The answer is the daemon's reading of the kernel's credentials, not ours: no getuid(), no $USER, no name service here, so
- * what is shown is what vaultd acts on. In JSON the members session, vault, originUser and loginUid are always there,
- * null when there is none, because scripts rely on them. */
+ * what is shown is what vaultd acts on. In JSON the members session and vault are always there, null when there is none,
+ * because scripts rely on them; originUser and loginUid are there when there is something to say. */
 
 #include "client/call.h"
 #include "client/command.h"
@@ -14,7 +14,7 @@
 #include "json/object.h"
 
 static int print_json(json_object *reply) {
-        const char *optional[] = { "session", "vault", "originUser", "loginUid" };
+        const char *optional[] = { "session", "vault" };
 
         for (size_t i = 0; i < ELEMENTSOF(optional); i++)
                 if (!json_object_object_get_ex(reply, optional[i], NULL) &&

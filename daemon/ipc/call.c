@@ -96,7 +96,7 @@ static int call_send(Call *call, json_object *body) {
         r = connection_send(c, text, strlen(text) + 1);
         if (r < 0) {
                 if (r == -EDQUOT)
-                        log_budget_line(c->server->log, LOG_INFO, c->principal.uid, "closing a connection of uid %u: it does not read its answers", (unsigned)c->principal.uid);
+                        log_budget_line(c->server->log, LOG_INFO, c->payer, "closing a connection of uid %u: it does not read its answers", (unsigned)c->principal.uid);
                 connection_close(c);
         }
         return r;

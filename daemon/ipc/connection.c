@@ -44,6 +44,7 @@ int connection_new(Server *s, int fd, Door door) {
         Principal principal;
         Account *account;
         Connection *c;
+        uid_t payer;
         int r;
 
         r = principal_from_socket(fd, &principal);
@@ -51,9 +52,10 @@ int connection_new(Server *s, int fd, Door door) {
                 r = receive_enable_witness(fd); /* inherited from the listener; said again, as all rests on it */
         if (r < 0)
                 return r;
-        r = accounts_open(s->accounts, connection_payer(s, door, principal.uid), &account);
+        payer = connection_payer(s, door, principal.uid);
+        r = accounts_open(s->accounts, payer, &account);
         if (r < 0) {
-                log_budget_line(s->log, LOG_INFO, principal.uid, "refused a connection of uid %u: %s", (unsigned)principal.uid,
+                log_budget_line(s->log, LOG_INFO, payer, "refused a connection of uid %u: %s", (unsigned)principal.uid,
                                 r == -EDQUOT ? "it has too many" : strerror(-r));
                 return r;
         }
@@ -63,7 +65,7 @@ int connection_new(Server *s, int fd, Door door) {
                 account_close(account);
                 return -ENOMEM;
         }
-        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .interest = event.events };
+        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer, .interest = event.events };
         /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
         c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
         c->output.limit = OUTPUT_SIZE_MAX;
@@ -266,7 +268,7 @@ void connection_step(Connection *c) {
         if (r < 0) {
                 /* -EPERM has had its own line. */
                 if (r != -EPIPE && r != -ECONNRESET && r != -EPERM)
-                        log_budget_line(c->server->log, LOG_INFO, c->principal.uid, "closing a connection of uid %u: %s",
+                        log_budget_line(c->server->log, LOG_INFO, c->payer, "closing a connection of uid %u: %s",
                                         (unsigned)c->principal.uid, reason_to_string(r));
                 connection_end(c, r);
                 return;

@@ -32,7 +32,9 @@ struct LogBudget {
 
 /* Ends the place's while. */
 static void place_settle(Place *p) {
-        if (p->n_more > 0)
+        if (p->n_more > 0 && p->uid == UID_INVALID)
+                log_info("uids that are nobody's login: %u more lines like these", p->n_more);
+        else if (p->n_more > 0)
                 log_info("uid %u: %u more lines like these", (unsigned)p->uid, p->n_more);
         *p = (Place){};
 }

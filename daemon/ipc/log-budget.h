@@ -20,5 +20,5 @@ int log_budget_new(sd_event *event, LogBudget **ret);
 LogBudget *log_budget_free(LogBudget *b);
 DEFINE_CLEANUP(LogBudget *, log_budget_free)
 
-/* Logs the line, or counts it when the uid has had its lines; the count follows as one line when the while is over. */
+/* Logs the line, or counts it when the uid (UID_INVALID: all that share the strangers' account) has had its lines; the count follows as one line when the while is over. */
 void log_budget_line(LogBudget *b, int level, uid_t uid, const char *format, ...) _printf_(4, 5);

@@ -11,7 +11,7 @@ typedef struct Message {
         bool is_more, is_oneway, is_upgrade;
 } Message;
 
-/* An upper bound of the memory that the parsed message takes, known before any is taken: an empty array is two bytes on
+/* An upper bound of the memory that the message takes once parsed, if it is JSON, known before any is taken: an empty array is two bytes on
  * the wire and hundreds in json-c. */
 size_t message_cost(const char *text, size_t n);
 

@@ -39,6 +39,7 @@ typedef struct Connection {
         uint32_t interest;
         Principal principal;
         Account *account;
+        uid_t payer; /* whose account that is; UID_INVALID: that of all strangers */
         Call *call;
         Stream *stream;
         Buffer input, output;

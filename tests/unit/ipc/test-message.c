@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "ipc/message.h"
 
@@ -111,11 +112,29 @@ static void every_truncation_is_no_call(void **state) {
         message_done(&m);
 }
 
+static void price_is_that_of_structure_and_not_of_text(void **state) {
+        static char text[200100], lists[200100];
+        size_t n = (size_t)snprintf(text, sizeof(text), "{\"method\":\"a.B\",\"parameters\":{\"x\":\"");
+
+        /* Prose, with quotes escaped, is charged by the byte. */
+        while (n < 100000)
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "a, b: [\\\"c\\\\] {d}, ");
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "\"}}");
+        assert_true(message_cost(text, n) > n - n / 8); /* an escape becomes one byte */
+        assert_true(message_cost(text, n) < n + 8000);
+
+        n = (size_t)snprintf(lists, sizeof(lists), "{\"method\":\"a.B\",\"parameters\":{\"x\":[[]");
+        while (n < 100000)
+                n += (size_t)snprintf(lists + n, sizeof(lists) - n, ",[]");
+        assert_true(message_cost(lists, n) > 100 * n);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(calls_are_understood),
                 cmocka_unit_test(anything_else_is_no_call),
                 cmocka_unit_test(every_truncation_is_no_call),
+                cmocka_unit_test(price_is_that_of_structure_and_not_of_text),
         };
 
         return cmocka_run_group_tests_name("ipc-message", tests, NULL, NULL);

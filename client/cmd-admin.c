@@ -13,13 +13,14 @@
 #include "json/object.h"
 
 static const Option subject_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT }, {} };
-static const Option lock_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT }, { "reason", OPTION_TEXT }, {} };
-static const Option unseal_options[] = {
-        { "user", OPTION_TEXT }, { "uid", OPTION_TEXT }, { "rename", OPTION_FLAG }, { "new", OPTION_FLAG }, {}
-};
+static const Option lock_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT },
+        { "reason", OPTION_TEXT }, {} };
+static const Option unseal_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT },
+        { "rename", OPTION_FLAG }, { "new", OPTION_FLAG }, {} };
 
 static int usage(Fault *fault, const char *text) {
-        return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl admin --help", "%s", text);
+        return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl admin --help",
+                        "%s", text);
 }
 
 /* Adds uid or user to the parameters. */
@@ -66,7 +67,8 @@ static ExitCode change(const Context *c, const Arguments *a, const char *method,
 }
 
 static ExitCode run_lock(const Context *c, const Arguments *a) {
-        return change(c, a, "io.vaultd.Admin.Lock", json_build("reason", 's', arguments_value(a, "reason"), NULL));
+        return change(c, a, "io.vaultd.Admin.Lock",
+                        json_build("reason", 's', arguments_value(a, "reason"), NULL));
 }
 
 static ExitCode run_unlock(const Context *c, const Arguments *a) {
@@ -82,7 +84,11 @@ static ExitCode run_unseal(const Context *c, const Arguments *a) {
                 return fault_report(c, &fault);
         }
         return change(c, a, "io.vaultd.Admin.Unseal",
-                        json_build("way", 's', is_rename ? "rename" : is_new ? "new" : NULL, NULL));
+                        json_build("way", 's',
+                                        is_rename ? "rename"
+                                        : is_new  ? "new"
+                                                  : NULL,
+                                        NULL));
 }
 
 static int print_vaults(const Context *c, json_object *vaults, Fault *fault) {
@@ -97,7 +103,8 @@ static int print_vaults(const Context *c, json_object *vaults, Fault *fault) {
                 const char *user, *state;
                 int64_t uid, moment;
 
-                if (reply_need_int64(vault, "uid", &uid, fault) < 0 || reply_need_string(vault, "user", &user, fault) < 0 ||
+                if (reply_need_int64(vault, "uid", &uid, fault) < 0 ||
+                                reply_need_string(vault, "user", &user, fault) < 0 ||
                                 reply_need_string(vault, "state", &state, fault) < 0)
                         return FAULT_SET;
                 if (asprintf(&number, "%lld", (long long)uid) < 0) {
@@ -136,7 +143,8 @@ const Command command_admin_users = {
         .name = "admin users",
         .synopsis = "",
         .summary = "List all vaults (root)",
-        .help = "NOW is whose the uid is, for vaults that are not active.\n\nExample:\n  vaultctl admin users\n",
+        .help = "NOW is whose the uid is, for vaults that are not active.\n\nExample:\n  vaultctl admin "
+                "users\n",
         .is_control = true,
         .run = run_users,
 };

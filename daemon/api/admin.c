@@ -18,20 +18,22 @@
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Admin.inc"
-        ;
+                ;
 
 typedef struct AdminParameters {
         int64_t uid;
         const char *user, *reason, *way;
 } AdminParameters;
 
-#define SUBJECT_FIELDS                                                                     \
-        { "uid", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false },                \
-        { "user", JSON_FIELD_STRING, offsetof(AdminParameters, user), false, 256 }
+#define SUBJECT_FIELDS                                                                                      \
+        { "uid", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false }, {                               \
+                "user", JSON_FIELD_STRING, offsetof(AdminParameters, user), false, 256                      \
+        }
 
 static json_object *vault_to_json(const Vault *v, const char *present) {
-        json_object *o = json_build("uid", 'i', (int64_t)v->uid, "user", 's', v->user, "id", 's', v->id, "state", 's', vault_state_to_string(v->state),
-                        "reason", 's', v->state == VAULT_ACTIVE ? NULL : v->reason, "present", 's', present, NULL);
+        json_object *o = json_build("uid", 'i', (int64_t)v->uid, "user", 's', v->user, "id", 's', v->id,
+                        "state", 's', vault_state_to_string(v->state), "reason", 's',
+                        v->state == VAULT_ACTIVE ? NULL : v->reason, "present", 's', present, NULL);
 
         if (o && v->state != VAULT_ACTIVE && v->state_usec > 0)
                 (void)json_add_int64(o, "since", (int64_t)v->state_usec);
@@ -77,11 +79,14 @@ static int find_by_name(Manager *m, const char *user, uid_t *ret, Failure *failu
         if (k < 0 && k != -ENOENT && k != -ENOTUNIQ)
                 return k;
         if (r < 0 && r != -ENOENT)
-                return failure_set(failure, FAILURE_NOT_FOUND, "Say --uid instead", "the name service cannot be asked who %s is", shown);
+                return failure_set(failure, FAILURE_NOT_FOUND, "Say --uid instead",
+                                "the name service cannot be asked who %s is", shown);
         if (r == -ENOENT && k == -ENOENT)
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users", "there is neither a user nor a vault of the name %s", shown);
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users",
+                                "there is neither a user nor a vault of the name %s", shown);
         if (k == -ENOTUNIQ || (r == 0 && k == 0 && account != made_for))
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users, and say --uid", "it is not clear which vault %s means", shown);
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users, and say --uid",
+                                "it is not clear which vault %s means", shown);
         *ret = r == 0 ? account : made_for;
         return 0;
 }
@@ -94,24 +99,36 @@ static int find_vault(Manager *m, const AdminParameters *p, Vault **ret, Failure
                 return r;
         r = vault_record_read(m->store, m->keyring, uid, ret);
         if (r == -ENOENT)
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users", "uid %u has no vault", (unsigned)uid);
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users",
+                                "uid %u has no vault", (unsigned)uid);
         return r;
 }
 
 /* The record that says which administrator did it. */
 static void record(Call *call, AuditKind kind, const Vault *v, const char *reason) {
         const Principal *p = call_principal_with_audit(call);
-        const AuditOrigin from = { .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session };
+        const AuditOrigin from = {
+                .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session
+        };
 
-        audit_record(&(AuditEvent){ .kind = kind, .uid = v->uid, .user = v->user, .verdict = "done", .reason = reason, .object = v->id, .pid = p->pid,
+        audit_record(&(AuditEvent){ .kind = kind,
+                        .uid = v->uid,
+                        .user = v->user,
+                        .verdict = "done",
+                        .reason = reason,
+                        .object = v->id,
+                        .pid = p->pid,
                         .origin = &from });
 }
 
-static int change_state(Manager *m, Call *call, Vault *v, VaultState state, AuditKind kind, const char *reason, Failure *failure) {
+static int change_state(Manager *m, Call *call, Vault *v, VaultState state, AuditKind kind,
+                const char *reason, Failure *failure) {
         int r = manager_set_vault_state(m, v, state, reason);
 
         if (r == STORE_CONFLICT)
-                return failure_set(failure, FAILURE_LIMIT, "Try again", "the vault of uid %u was changed by somebody else meanwhile", (unsigned)v->uid);
+                return failure_set(failure, FAILURE_LIMIT, "Try again",
+                                "the vault of uid %u was changed by somebody else meanwhile",
+                                (unsigned)v->uid);
         if (r == 0)
                 record(call, kind, v, reason);
         return r;
@@ -119,14 +136,19 @@ static int change_state(Manager *m, Call *call, Vault *v, VaultState state, Audi
 
 static int lock_vault(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure) {
         if ((*v)->state == VAULT_SEALED)
-                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of uid %u is sealed, which closes it already", (unsigned)(*v)->uid);
+                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL,
+                                "the vault of uid %u is sealed, which closes it already",
+                                (unsigned)(*v)->uid);
         return change_state(m, call, *v, VAULT_LOCKED, AUDIT_VAULT_LOCKED, p->reason, failure);
 }
 
 static int unlock_vault(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure) {
         if ((*v)->state == VAULT_SEALED)
-                return failure_set(failure, FAILURE_VAULT_CLOSED, "Run: vaultctl admin unseal --help", "the vault of uid %u is sealed, not locked", (unsigned)(*v)->uid);
-        return (*v)->state == VAULT_ACTIVE ? 0 : change_state(m, call, *v, VAULT_ACTIVE, AUDIT_VAULT_UNLOCKED, NULL, failure);
+                return failure_set(failure, FAILURE_VAULT_CLOSED, "Run: vaultctl admin unseal --help",
+                                "the vault of uid %u is sealed, not locked", (unsigned)(*v)->uid);
+        return (*v)->state == VAULT_ACTIVE ? 0
+                                           : change_state(m, call, *v, VAULT_ACTIVE, AUDIT_VAULT_UNLOCKED,
+                                                             NULL, failure);
 }
 
 /* Sets *v aside and makes an empty one for the user; after a crash in between that happens at the user's next call. */
@@ -141,7 +163,9 @@ static int begin_anew(Manager *m, Call *call, Vault **v, const char *user, Failu
         if (r >= 0)
                 r = store_commit(m->store, TAKE_PTR(batch));
         if (r == STORE_CONFLICT)
-                return failure_set(failure, FAILURE_LIMIT, "Try again", "the vault of uid %u was changed by somebody else meanwhile", (unsigned)(*v)->uid);
+                return failure_set(failure, FAILURE_LIMIT, "Try again",
+                                "the vault of uid %u was changed by somebody else meanwhile",
+                                (unsigned)(*v)->uid);
         if (r < 0)
                 return r;
         record(call, AUDIT_VAULT_SET_ASIDE, *v, NULL);
@@ -159,21 +183,26 @@ static int unseal_vault(Manager *m, Call *call, const AdminParameters *p, Vault 
         int r;
 
         if ((*v)->state == VAULT_LOCKED)
-                return failure_set(failure, FAILURE_VAULT_CLOSED, "Run: vaultctl admin unlock --help", "the vault of uid %u is locked, not sealed", (unsigned)(*v)->uid);
+                return failure_set(failure, FAILURE_VAULT_CLOSED, "Run: vaultctl admin unlock --help",
+                                "the vault of uid %u is locked, not sealed", (unsigned)(*v)->uid);
         if ((*v)->state == VAULT_ACTIVE)
                 return 0;
         r = users_name(m->users, (*v)->uid, &user);
         if (r < 0 && r != -ENOMEM)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, "Look at: getent passwd", r == -ENOENT ? "uid %u has no account now, so its vault stays sealed"
-                                                                                                        : "the name service cannot be asked who uid %u is, so its vault stays sealed",
+                return failure_set(failure, FAILURE_NOT_ALLOWED, "Look at: getent passwd",
+                                r == -ENOENT ? "uid %u has no account now, so its vault stays sealed"
+                                             : "the name service cannot be asked who uid %u is, so its "
+                                               "vault stays sealed",
                                 (unsigned)(*v)->uid);
         if (r < 0)
                 return r;
         if (streq(way, "new"))
                 return begin_anew(m, call, v, user, failure);
         if (streq(way, "same") && !streq(user, (*v)->user))
-                return failure_set(failure, FAILURE_NOT_ALLOWED, "Say --rename if it is the same person, --new if it is another",
-                                "the vault of uid %u was made for %s, and the uid is %s's now", (unsigned)(*v)->uid, (*v)->user, user);
+                return failure_set(failure, FAILURE_NOT_ALLOWED,
+                                "Say --rename if it is the same person, --new if it is another",
+                                "the vault of uid %u was made for %s, and the uid is %s's now",
+                                (unsigned)(*v)->uid, (*v)->user, user);
         if (asprintf(&reason, "of %s, now %s", (*v)->user, user) < 0) {
                 reason = NULL;
                 return -ENOMEM;
@@ -186,7 +215,8 @@ static int unseal_vault(Manager *m, Call *call, const AdminParameters *p, Vault 
 
 typedef int (*VaultChange)(Manager *m, Call *call, const AdminParameters *p, Vault **v, Failure *failure);
 
-static int admin_change(Call *call, json_object *parameters, const JsonField *fields, VaultChange change, Manager *m) {
+static int admin_change(Call *call, json_object *parameters, const JsonField *fields, VaultChange change,
+                Manager *m) {
         _cleanup_(vault_freep) Vault *vault = NULL;
         AdminParameters p = { .uid = -1 };
         Failure failure = {};
@@ -204,13 +234,15 @@ static int admin_change(Call *call, json_object *parameters, const JsonField *fi
         r = find_vault(m, &p, &vault, &failure);
         if (r == 0)
                 r = change(m, call, &p, &vault, &failure);
-        r = r == 0 ? call_reply(call, json_build("vault", 'o', vault_to_json(vault, NULL), NULL)) : manager_reply_outcome(call, r, &failure);
+        r = r == 0 ? call_reply(call, json_build("vault", 'o', vault_to_json(vault, NULL), NULL))
+                   : manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
 }
 
 static int method_lock(Call *call, json_object *parameters, void *userdata) {
-        static const JsonField fields[] = { SUBJECT_FIELDS, { "reason", JSON_FIELD_STRING, offsetof(AdminParameters, reason), false, 200 }, {} };
+        static const JsonField fields[] = { SUBJECT_FIELDS,
+                { "reason", JSON_FIELD_STRING, offsetof(AdminParameters, reason), false, 200 }, {} };
 
         return admin_change(call, parameters, fields, lock_vault, userdata);
 }
@@ -222,7 +254,8 @@ static int method_unlock(Call *call, json_object *parameters, void *userdata) {
 }
 
 static int method_unseal(Call *call, json_object *parameters, void *userdata) {
-        static const JsonField fields[] = { SUBJECT_FIELDS, { "way", JSON_FIELD_STRING, offsetof(AdminParameters, way), false, 16 }, {} };
+        static const JsonField fields[] = { SUBJECT_FIELDS,
+                { "way", JSON_FIELD_STRING, offsetof(AdminParameters, way), false, 16 }, {} };
 
         return admin_change(call, parameters, fields, unseal_vault, userdata);
 }

@@ -41,15 +41,25 @@ static const char *container_word(int is_contained) {
 }
 
 /* One line that says where a call came from. */
-static void record_call(Call *call, const Method *method, const Origin *origin, const char *verdict, const char *reason) {
+static void record_call(Call *call, const Method *method, const Origin *origin, const char *verdict,
+                const char *reason) {
         const Principal *p = call_principal(call);
         _cleanup_(freep) char *cgroup = NULL;
 
         (void)process_read_cgroup(p->pid, &cgroup);
-        const AuditOrigin from = { .name = origin->name, .login_uid = origin->login_uid, .audit_session = origin->audit_session,
-                .cgroup = cgroup, .container = container_word(process_is_contained(p->pid)) };
-        audit_record(&(AuditEvent){ .kind = AUDIT_CALL, .uid = p->uid, .user = origin->login ? origin->login->user : NULL, .verdict = verdict,
-                        .reason = reason, .service = method->name, .session = origin->login ? origin->login->id : NULL, .pid = p->pid,
+        const AuditOrigin from = { .name = origin->name,
+                .login_uid = origin->login_uid,
+                .audit_session = origin->audit_session,
+                .cgroup = cgroup,
+                .container = container_word(process_is_contained(p->pid)) };
+        audit_record(&(AuditEvent){ .kind = AUDIT_CALL,
+                        .uid = p->uid,
+                        .user = origin->login ? origin->login->user : NULL,
+                        .verdict = verdict,
+                        .reason = reason,
+                        .service = method->name,
+                        .session = origin->login ? origin->login->id : NULL,
+                        .pid = p->pid,
                         .origin = &from });
 }
 
@@ -69,14 +79,21 @@ static int refuse_elevated(Call *call, const Method *method, const Origin *origi
         int r;
 
         if (!origin->is_elevated)
-                r = failure_set(&failure, FAILURE_NOT_ALLOWED, "Keep the process that connects alive until it has its answer",
-                                "this needs to know who logged in, and that cannot be told: the process that connected for uid %u has ended or is hidden", uid);
+                r = failure_set(&failure, FAILURE_NOT_ALLOWED,
+                                "Keep the process that connects alive until it has its answer",
+                                "this needs to know who logged in, and that cannot be told: the process "
+                                "that connected for uid %u has ended or is hidden",
+                                uid);
         else if (origin->origin)
-                r = failure_set(&failure, FAILURE_NOT_ALLOWED, "Log in as the user whose vault it is, over ssh or at the console",
-                                "this is refused for uid %u, since it comes from the login of %s (uid %u)", uid, origin->origin->user, login_uid);
+                r = failure_set(&failure, FAILURE_NOT_ALLOWED,
+                                "Log in as the user whose vault it is, over ssh or at the console",
+                                "this is refused for uid %u, since it comes from the login of %s (uid %u)",
+                                uid, origin->origin->user, login_uid);
         else
-                r = failure_set(&failure, FAILURE_NOT_ALLOWED, "Log in as the user whose vault it is, over ssh or at the console",
-                                "this is refused for uid %u, since it comes from a login of uid %u", uid, login_uid);
+                r = failure_set(&failure, FAILURE_NOT_ALLOWED,
+                                "Log in as the user whose vault it is, over ssh or at the console",
+                                "this is refused for uid %u, since it comes from a login of uid %u", uid,
+                                login_uid);
         return r == FAILED ? refuse(call, method, origin, &failure) : r;
 }
 
@@ -84,7 +101,9 @@ static int refuse_container(Call *call, const Method *method, const Origin *orig
         Failure failure = {};
         int r;
 
-        r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL, "callers in containers are refused on this host (uid %u)", (unsigned)call_principal(call)->uid);
+        r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL,
+                        "callers in containers are refused on this host (uid %u)",
+                        (unsigned)call_principal(call)->uid);
         return r == FAILED ? refuse(call, method, origin, &failure) : r;
 }
 
@@ -122,18 +141,21 @@ int manager_admit(Call *call, const Method *method, void *userdata) {
         if (rule == ELEVATED_AUTO)
                 rule = is_authority ? ELEVATED_REFUSE : ELEVATED_RECORD;
 
-        if (rule == ELEVATED_ALLOW && m->config->containers == CONTAINERS_ALLOW && !is_authority && !method->is_recorded)
+        if (rule == ELEVATED_ALLOW && m->config->containers == CONTAINERS_ALLOW && !is_authority &&
+                        !method->is_recorded)
                 return 0;
         /* Most callers are who they logged in as, which is told without the registry. */
         const Principal *p = call_principal_with_audit(call);
-        if (rule == ELEVATED_RECORD && m->config->containers == CONTAINERS_ALLOW && !is_authority && !method->is_recorded && p->audit_error == 0 &&
+        if (rule == ELEVATED_RECORD && m->config->containers == CONTAINERS_ALLOW && !is_authority &&
+                        !method->is_recorded && p->audit_error == 0 &&
                         (p->login_uid == UID_INVALID || p->login_uid == p->uid))
                 return 0;
         manager_origin(m, call, &origin);
         r = admit_container(m, call, method, &origin);
         if (r != 0)
                 return r;
-        if (rule == ELEVATED_REFUSE && (origin.is_elevated || streq(origin.name, "unknown") || !call_peer_is_same_process(call)))
+        if (rule == ELEVATED_REFUSE && (origin.is_elevated || streq(origin.name, "unknown") ||
+                                                       !call_peer_is_same_process(call)))
                 return refuse_elevated(call, method, &origin);
         if (is_authority || method->is_recorded || (rule == ELEVATED_RECORD && origin.is_elevated))
                 record_call(call, method, &origin, "admitted", NULL);

@@ -74,10 +74,13 @@ static bool entry_is_alive(const Entry *e) {
 }
 
 static int entry_save(Logins *l, const Entry *e) {
-        _cleanup_(json_putp) json_object *object = json_build("id", 's', e->login.id, "uid", 'i', (int64_t)e->login.uid, "user", 's', e->login.user,
-                        "service", 's', e->login.service, "tty", 's', e->login.tty, "rhost", 's', e->login.rhost, "leader", 'i', (int64_t)e->login.leader,
-                        "leaderStart", 'i', (int64_t)e->login.leader_start, "auditSession", 'i', (int64_t)e->login.audit_session,
-                        "opened", 'i', (int64_t)e->login.opened_usec, "boot", 's', isempty(l->boot_id) ? NULL : l->boot_id, NULL);
+        _cleanup_(json_putp) json_object *object = json_build("id", 's', e->login.id, "uid", 'i',
+                        (int64_t)e->login.uid, "user", 's', e->login.user, "service", 's', e->login.service,
+                        "tty", 's', e->login.tty, "rhost", 's', e->login.rhost, "leader", 'i',
+                        (int64_t)e->login.leader, "leaderStart", 'i', (int64_t)e->login.leader_start,
+                        "auditSession", 'i', (int64_t)e->login.audit_session, "opened", 'i',
+                        (int64_t)e->login.opened_usec, "boot", 's', isempty(l->boot_id) ? NULL : l->boot_id,
+                        NULL);
         _cleanup_(closep) int fd = -1;
         const char *text = object ? json_text(object) : NULL;
         char temporary[64];
@@ -88,7 +91,8 @@ static int entry_save(Logins *l, const Entry *e) {
         fd = openat(l->folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
-        if (write(fd, text, strlen(text)) != (ssize_t)strlen(text) || renameat(l->folder_fd, temporary, l->folder_fd, e->login.id) < 0) {
+        if (write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
+                        renameat(l->folder_fd, temporary, l->folder_fd, e->login.id) < 0) {
                 int r = errno ? -errno : -EIO;
 
                 (void)unlinkat(l->folder_fd, temporary, 0);
@@ -109,8 +113,14 @@ static void entry_forget(Logins *l, Entry **link) {
 static void entry_lose(Logins *l, Entry **link) {
         const Login *login = &(*link)->login;
 
-        audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = login->uid, .user = login->user, .verdict = "done",
-                        .reason = "its leader has ended", .session = login->id, .service = login->service, .pid = login->leader });
+        audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED,
+                        .uid = login->uid,
+                        .user = login->user,
+                        .verdict = "done",
+                        .reason = "its leader has ended",
+                        .session = login->id,
+                        .service = login->service,
+                        .pid = login->leader });
         entry_forget(l, link);
 }
 
@@ -132,10 +142,12 @@ static int entry_watch(Logins *l, Entry *e) {
         e->pidfd = (int)syscall(SYS_pidfd_open, e->login.leader, 0U);
         if (!login_is_alive(&e->login))
                 return -ESRCH; /* looked at after the open: from here on the descriptor is the leader's */
-        if (e->pidfd >= 0 && sd_event_add_io(l->event, &e->source, e->pidfd, EPOLLIN, entry_on_leader, e) < 0)
+        if (e->pidfd >= 0 &&
+                        sd_event_add_io(l->event, &e->source, e->pidfd, EPOLLIN, entry_on_leader, e) < 0)
                 e->pidfd = safe_close(e->pidfd);
         if (e->pidfd < 0)
-                log_warning("the leader of login %s cannot be watched; its end is seen when somebody asks", e->login.id);
+                log_warning("the leader of login %s cannot be watched; its end is seen when somebody asks",
+                                e->login.id);
         e->logins = l;
         e->next = l->entries;
         l->entries = e;
@@ -145,7 +157,8 @@ static int entry_watch(Logins *l, Entry *e) {
 /* Members that are missing leave a login that cannot be alive. */
 static int entry_from_json(json_object *object, Entry **ret) {
         _cleanup_(entry_freep) Entry *e = calloc(1, sizeof(Entry));
-        const char *id = json_string(object, "id"), *user = json_string(object, "user"), *service = json_string(object, "service");
+        const char *id = json_string(object, "id"), *user = json_string(object, "user"),
+                   *service = json_string(object, "service");
         const char *tty = json_string(object, "tty"), *rhost = json_string(object, "rhost");
         int64_t uid = -1, leader = -1, start = 0, audit = UINT32_MAX, opened = 0;
 
@@ -159,8 +172,15 @@ static int entry_from_json(json_object *object, Entry **ret) {
         (void)json_get_int64(object, "opened", &opened);
         if (!id || !user || !service || uid < 0 || uid > UINT32_MAX || leader <= 0 || leader > INT32_MAX)
                 return -EBADMSG;
-        e->login = (Login){ .id = strdup(id), .uid = (uid_t)uid, .user = strdup(user), .service = strdup(service), .tty = tty ? strdup(tty) : NULL,
-                .rhost = rhost ? strdup(rhost) : NULL, .leader = (pid_t)leader, .leader_start = (uint64_t)start, .audit_session = (uint32_t)audit,
+        e->login = (Login){ .id = strdup(id),
+                .uid = (uid_t)uid,
+                .user = strdup(user),
+                .service = strdup(service),
+                .tty = tty ? strdup(tty) : NULL,
+                .rhost = rhost ? strdup(rhost) : NULL,
+                .leader = (pid_t)leader,
+                .leader_start = (uint64_t)start,
+                .audit_session = (uint32_t)audit,
                 .opened_usec = (uint64_t)opened };
         if (!e->login.id || !e->login.user || !e->login.service)
                 return -ENOMEM;
@@ -169,7 +189,8 @@ static int entry_from_json(json_object *object, Entry **ret) {
 }
 
 static int logins_load_one(Logins *l, const char *name) {
-        _cleanup_(closep) int fd = openat(l->folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        _cleanup_(closep) int fd =
+                        openat(l->folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         _cleanup_(json_putp) json_object *object = NULL;
         _cleanup_(entry_freep) Entry *e = NULL;
         const char *boot;
@@ -192,8 +213,13 @@ static int logins_load_one(Logins *l, const char *name) {
         boot = json_string(object, "boot");
         r = boot && !isempty(l->boot_id) && !streq(boot, l->boot_id) ? -ESRCH : entry_watch(l, e);
         if (r == -ESRCH) {
-                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = e->login.uid, .user = e->login.user, .verdict = "done",
-                                .reason = "its leader ended while vaultd was down", .session = e->login.id, .service = e->login.service });
+                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED,
+                                .uid = e->login.uid,
+                                .user = e->login.user,
+                                .verdict = "done",
+                                .reason = "its leader ended while vaultd was down",
+                                .session = e->login.id,
+                                .service = e->login.service });
                 (void)unlinkat(l->folder_fd, name, 0);
                 return 0;
         }
@@ -273,7 +299,8 @@ int logins_open(Logins *l, const Login *login, const Login **ret) {
         e->login.service = strdup(login->service);
         e->login.tty = login->tty ? strdup(login->tty) : NULL;
         e->login.rhost = login->rhost ? strdup(login->rhost) : NULL;
-        if (!e->login.user || !e->login.service || (login->tty && !e->login.tty) || (login->rhost && !e->login.rhost))
+        if (!e->login.user || !e->login.service || (login->tty && !e->login.tty) ||
+                        (login->rhost && !e->login.rhost))
                 return -ENOMEM;
         e->login.audit_session = UINT32_MAX;
         r = process_read_start(login->leader, &e->login.leader_start);

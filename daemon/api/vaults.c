@@ -28,7 +28,9 @@
 #define VERIFIED_EVERY_USEC (3600 * USEC_PER_SEC)
 
 const char *vault_state_to_string(VaultState state) {
-        static const char *const names[] = { [VAULT_ACTIVE] = "active", [VAULT_SEALED] = "sealed", [VAULT_LOCKED] = "locked" };
+        static const char *const names[] = {
+                [VAULT_ACTIVE] = "active", [VAULT_SEALED] = "sealed", [VAULT_LOCKED] = "locked"
+        };
 
         return (unsigned)state < ELEMENTSOF(names) ? names[state] : "sealed";
 }
@@ -65,7 +67,8 @@ static int name_of_last_day(Manager *m, uid_t uid, char **ret) {
         if (r < 0)
                 return r;
         /* A time to come is no time at which anything was verified: the clock was wrong then or is now. */
-        if (vault->state != VAULT_ACTIVE || vault->verified_usec > now || now - vault->verified_usec > VERIFIED_FOR_USEC)
+        if (vault->state != VAULT_ACTIVE || vault->verified_usec > now ||
+                        now - vault->verified_usec > VERIFIED_FOR_USEC)
                 return -ENOENT;
         *ret = TAKE_PTR(vault->user);
         return 0;
@@ -79,17 +82,21 @@ static int user_in_outage(Manager *m, uid_t uid, int error, char **ret_user, Fai
         if (r != -ENOENT)
                 return r;
         return failure_set(failure, FAILURE_NOT_ALLOWED, "Ask your administrator to look at: getent passwd",
-                        "the host's name service cannot be asked who uid %u is, and the last time it knew is more than a day ago or never was", (unsigned)uid);
+                        "the host's name service cannot be asked who uid %u is, and the last time it knew "
+                        "is more than a day ago or never was",
+                        (unsigned)uid);
 }
 
 int manager_user(Manager *m, uid_t uid, char **ret_user, Failure *failure) {
         int r = users_name(m->users, uid, ret_user);
 
         if (r == -ENOENT)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "uid %u has no account on this host", (unsigned)uid);
+                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "uid %u has no account on this host",
+                                (unsigned)uid);
         if (r == -ENOMEM)
                 return r;
-        return r < 0 ? user_in_outage(m, uid, r, ret_user, failure) : manager_note_verified(m, uid, *ret_user);
+        return r < 0 ? user_in_outage(m, uid, r, ret_user, failure)
+                     : manager_note_verified(m, uid, *ret_user);
 }
 
 int manager_note_verified(Manager *m, uid_t uid, const char *user) {
@@ -119,7 +126,11 @@ static int vault_make(Manager *m, uid_t uid, const char *user) {
         if (r >= 0)
                 r = vault_commit(m, vault);
         if (r == 0)
-                audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_CREATED, .uid = uid, .user = user, .verdict = "done", .object = vault->id });
+                audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_CREATED,
+                                .uid = uid,
+                                .user = user,
+                                .verdict = "done",
+                                .object = vault->id });
         return r == STORE_CONFLICT ? 0 : r;
 }
 
@@ -134,7 +145,12 @@ static int vault_seal(Manager *m, Vault *vault, const char *user) {
         }
         r = manager_set_vault_state(m, vault, VAULT_SEALED, reason);
         if (r == 0)
-                audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_SEALED, .uid = vault->uid, .user = user, .verdict = "done", .reason = reason, .object = vault->id });
+                audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_SEALED,
+                                .uid = vault->uid,
+                                .user = user,
+                                .verdict = "done",
+                                .reason = reason,
+                                .object = vault->id });
         /* Of two calls that both saw the other name one writes, and the vault is sealed for both. What else may have been written meanwhile
          * does not make the name right: the next call sees it again. */
         return r == STORE_CONFLICT ? 0 : r;
@@ -145,13 +161,14 @@ static int vault_is_closed(uid_t uid, VaultState state, Failure *failure) {
         const char *word = vault_state_to_string(state);
         int r;
 
-        if (asprintf(&hint, "Ask your administrator to run: vaultctl admin %s --uid %u", state == VAULT_SEALED ? "unseal" : "unlock", (unsigned)uid) < 0) {
+        if (asprintf(&hint, "Ask your administrator to run: vaultctl admin %s --uid %u",
+                            state == VAULT_SEALED ? "unseal" : "unlock", (unsigned)uid) < 0) {
                 hint = NULL;
                 return -ENOMEM;
         }
         /* The reason names the other user, which is for administrators. */
-        r = failure_set(failure, FAILURE_VAULT_CLOSED, hint, "the vault of uid %u is %s%s", (unsigned)uid, word,
-                        state == VAULT_SEALED ? ": it was made for another user name" : "");
+        r = failure_set(failure, FAILURE_VAULT_CLOSED, hint, "the vault of uid %u is %s%s", (unsigned)uid,
+                        word, state == VAULT_SEALED ? ": it was made for another user name" : "");
         if (r == FAILED)
                 failure->state = strdup(word);
         return r;
@@ -162,8 +179,11 @@ int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Fai
         int r;
 
         if (uid < m->config->uid_min || uid > m->config->uid_max)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s (uid %u) is not a login user, so there is no vault; login users are uids %u to %u",
-                                user, (unsigned)uid, (unsigned)m->config->uid_min, (unsigned)m->config->uid_max);
+                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
+                                "%s (uid %u) is not a login user, so there is no vault; login users are "
+                                "uids %u to %u",
+                                user, (unsigned)uid, (unsigned)m->config->uid_min,
+                                (unsigned)m->config->uid_max);
         r = vault_record_read(m->store, m->keyring, uid, &vault);
         if (r == -ENOENT) {
                 r = vault_make(m, uid, user);

@@ -35,8 +35,12 @@ int principal_from_socket(int fd, Principal *ret) {
         if (size != sizeof(cred) || cred.uid == UID_INVALID || cred.uid == UID_OVERFLOW)
                 return -EPERM;
 
-        *ret = (Principal){ .uid = cred.uid, .gid = cred.gid, .pid = cred.pid, .accepted_usec = now_boottime(),
-                .login_uid = UID_INVALID, .audit_session = UINT32_MAX };
+        *ret = (Principal){ .uid = cred.uid,
+                .gid = cred.gid,
+                .pid = cred.pid,
+                .accepted_usec = now_boottime(),
+                .login_uid = UID_INVALID,
+                .audit_session = UINT32_MAX };
         return 0;
 }
 
@@ -69,7 +73,8 @@ bool principal_is_same_process(const Principal *p, int fd) {
         if (errno != ENOPROTOOPT || ticks <= 0)
                 return false;
         /* A start is rounded down to a tick, so one within the tick of the accept counts as before it. */
-        return process_read_start(p->pid, &start) >= 0 && start <= p->accepted_usec / (USEC_PER_SEC / (uint64_t)ticks);
+        return process_read_start(p->pid, &start) >= 0 &&
+               start <= p->accepted_usec / (USEC_PER_SEC / (uint64_t)ticks);
 }
 
 int principal_read_groups(int fd, gid_t **ret, size_t *ret_n) {

@@ -63,7 +63,9 @@ int process_read_start(pid_t pid, uint64_t *ret) {
                 return n < 0 ? (int)n : -ESRCH;
         /* The command name may hold anything, so fields are counted from its last ')'. */
         const char *p = strrchr(text, ')');
-        if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+        if (!p || sscanf(p + 1,
+                                  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+                                  "%*d %llu",
                                   &start) != 1)
                 return -EBADMSG;
         *ret = start;

@@ -25,7 +25,8 @@ typedef struct AsideWalk {
 static int aside_move(AsideWalk *walk, const StoreKey *key, const uint8_t *value, size_t size) {
         _cleanup_(buffer_done) Buffer kept = {}, id = {};
         const uint8_t head[] = { (uint8_t)key->kind, (uint8_t)key->id_size };
-        const uint8_t number[] = { (uint8_t)(walk->n >> 24), (uint8_t)(walk->n >> 16), (uint8_t)(walk->n >> 8), (uint8_t)walk->n };
+        const uint8_t number[] = { (uint8_t)(walk->n >> 24), (uint8_t)(walk->n >> 16),
+                (uint8_t)(walk->n >> 8), (uint8_t)walk->n };
         StoreKey aside;
         int r;
 
@@ -68,7 +69,8 @@ static int aside_visit_flow(const StoreKey *key, const uint8_t *value, size_t si
 }
 
 int vault_set_aside(Store *s, StoreBatch *b, const Vault *v) {
-        static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_AGENT_SESSION, RECORD_ACCOUNT };
+        static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_AGENT_SESSION,
+                RECORD_ACCOUNT };
         AsideWalk walk = { .batch = b, .vault = v };
         int r = 0;
 

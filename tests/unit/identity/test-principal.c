@@ -38,7 +38,8 @@ typedef struct Peer {
 static void child_run(const Costume *costume, const struct sockaddr_un *address, socklen_t size) {
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-        if (setgroups(costume->n_groups, costume->groups) < 0 || setresgid(costume->uid, costume->uid, costume->uid) < 0 ||
+        if (setgroups(costume->n_groups, costume->groups) < 0 ||
+                        setresgid(costume->uid, costume->uid, costume->uid) < 0 ||
                         setresuid(costume->uid, costume->uid, costume->uid) < 0)
                 _exit(1);
         if (costume->namespaces && unshare(costume->namespaces) < 0)
@@ -205,7 +206,8 @@ int main(void) {
                 { "the-overflow-uid-is-nobody", the_overflow_uid_is_nobody },
                 { "groups-are-those-of-the-peer", groups_are_those_of_the_peer },
                 { "a-living-peer-is-the-same-process", a_living_peer_is_the_same_process },
-                { "a-peer-that-handed-its-descriptor-on-is-not", a_peer_that_handed_its_descriptor_on_is_not },
+                { "a-peer-that-handed-its-descriptor-on-is-not",
+                                a_peer_that_handed_its_descriptor_on_is_not },
                 { "what-cannot-be-read-is-said", what_cannot_be_read_is_said },
                 { "namespaces-are-noticed", namespaces_are_noticed },
                 { "a-process-has-a-start-and-a-group", a_process_has_a_start_and_a_group },

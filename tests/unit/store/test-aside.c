@@ -4,7 +4,8 @@
 
 #include "samples.h"
 
-static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_AGENT_SESSION, RECORD_ACCOUNT, RECORD_FLOW };
+static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_AGENT_SESSION, RECORD_ACCOUNT,
+        RECORD_FLOW };
 
 static int count_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
         (*(size_t *)userdata)++;
@@ -22,7 +23,8 @@ static size_t count_of(Fixture *f, RecordKind kind, uid_t uid) {
 static Vault *fill(Fixture *f, uid_t uid, const char *user, uint8_t flow_fill) {
         Vault *v = vault_of(f, uid, user);
         _cleanup_(credential_freep) Credential *c = sample_credential(uid, "notion", "default");
-        _cleanup_(agent_session_freep) AgentSession *s = sample_agent_session(uid, uid == 1000 ? "sesn_1" : "sesn_2");
+        _cleanup_(agent_session_freep) AgentSession *s =
+                        sample_agent_session(uid, uid == 1000 ? "sesn_1" : "sesn_2");
         _cleanup_(pinned_account_freep) PinnedAccount *p = sample_pinned_account(uid, "notion");
         _cleanup_(flow_freep) Flow *flow = sample_flow(v, flow_fill);
 
@@ -66,7 +68,8 @@ static int whole_visit(const StoreKey *key, const uint8_t *value, size_t size, v
         Expected *e = userdata;
         size_t n = strlen(e->id);
 
-        if (size == 2 + n + e->value->size && value[0] == RECORD_AGENT_SESSION && value[1] == n && memcmp(value + 2, e->id, n) == 0 &&
+        if (size == 2 + n + e->value->size && value[0] == RECORD_AGENT_SESSION && value[1] == n &&
+                        memcmp(value + 2, e->id, n) == 0 &&
                         memcmp(value + 2 + n, e->value->bytes, e->value->size) == 0)
                 e->is_found = true;
         return 0;

@@ -124,6 +124,83 @@ static void loop_goes_on_and_cancel_waits_for_the_job(void **state) {
         sd_event_unref(event);
 }
 
+static unsigned n_given_back;
+
+static void give_back(void *userdata) {
+        n_given_back++;
+        free(userdata);
+}
+
+typedef struct Wait {
+        Worker *worker;
+        Work *work;
+        uint64_t timeout_usec;
+        int result;
+        bool is_done, is_kept; /* userdata stayed with the caller */
+} Wait;
+
+static int entry_within(void *userdata) {
+        Wait *wait = userdata;
+        void *work = wait->work;
+        int r = worker_run_within(wait->worker, wait->timeout_usec, job, &work, give_back);
+
+        wait->is_kept = work == wait->work;
+        return r;
+}
+
+static void done_within(int result, void *userdata) {
+        Wait *wait = userdata;
+
+        wait->result = result;
+        wait->is_done = true;
+}
+
+static void wait_within(sd_event *event, Wait *wait) {
+        assert_int_equal(fiber_spawn(event, entry_within, done_within, wait, NULL), 0);
+        while (!wait->is_done)
+                assert_true(sd_event_run(event, 5 * USEC_PER_SEC) > 0);
+}
+
+static void a_job_that_comes_back_in_time_leaves_its_memory_to_the_caller(void **state) {
+        Worker *worker = NULL;
+        sd_event *event = setup_event(&worker);
+        Work work = { .may_end = true };
+        Wait wait = { .worker = worker, .work = &work, .timeout_usec = 5 * USEC_PER_SEC };
+
+        wait_within(event, &wait);
+        assert_int_equal(wait.result, -42);
+        assert_true(wait.is_kept);
+        (void)worker_free(worker);
+        sd_event_unref(event);
+}
+
+static void a_job_that_is_given_up_is_freed_when_it_comes_back_and_holds_up_nobody(void **state) {
+        Worker *worker = NULL;
+        sd_event *event = setup_event(&worker);
+        Work *stuck = calloc(1, sizeof(Work)), next = { .may_end = true };
+        Wait first = { .worker = worker, .work = stuck, .timeout_usec = 20 * USEC_PER_MSEC };
+        Wait second = { .worker = worker, .work = &next, .timeout_usec = 5 * USEC_PER_SEC }, third = second;
+
+        assert_non_null(stuck);
+        n_given_back = 0;
+        wait_within(event, &first);
+        assert_int_equal(first.result, -ETIMEDOUT);
+        assert_false(first.is_kept);
+        /* At once, and without having been queued. */
+        wait_within(event, &second);
+        assert_int_equal(second.result, -ETIMEDOUT);
+        assert_true(second.is_kept);
+        assert_int_equal(n_given_back, 0);
+
+        stuck->may_end = true;
+        while (n_given_back == 0)
+                assert_true(sd_event_run(event, 5 * USEC_PER_SEC) > 0);
+        wait_within(event, &third);
+        assert_int_equal(third.result, -42);
+        (void)worker_free(worker);
+        sd_event_unref(event);
+}
+
 static void idle_worker_ends(void **state) {
         Worker *worker = NULL;
         sd_event *event = setup_event(&worker);
@@ -138,6 +215,8 @@ int main(void) {
                 cmocka_unit_test(job_runs_on_another_thread_and_its_result_comes_back),
                 cmocka_unit_test(jobs_run_in_order),
                 cmocka_unit_test(loop_goes_on_and_cancel_waits_for_the_job),
+                cmocka_unit_test(a_job_that_comes_back_in_time_leaves_its_memory_to_the_caller),
+                cmocka_unit_test(a_job_that_is_given_up_is_freed_when_it_comes_back_and_holds_up_nobody),
                 cmocka_unit_test(idle_worker_ends),
         };
 

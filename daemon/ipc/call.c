@@ -126,7 +126,7 @@ static void call_finish(Call *call) {
 }
 
 static int call_answer(Call *call, json_object *body) {
-        _cleanup_(call_unrefp) Call *keep = call_ref(call);
+        _cleanup_(call_unrefp) _unused_ Call *keep = call_ref(call);
         int r;
 
         assert(!call->is_answered);

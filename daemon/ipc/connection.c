@@ -17,7 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "ipc/receive.h"
 #include "ipc/server-internal.h"
 
 /* EPOLLHUP and EPOLLERR are always reported. */
@@ -48,8 +47,6 @@ int connection_new(Server *s, int fd, Door door) {
         int r;
 
         r = principal_from_socket(fd, &principal);
-        if (r >= 0)
-                r = receive_enable_witness(fd); /* inherited from the listener; said again, as all rests on it */
         if (r < 0)
                 return r;
         payer = connection_payer(s, door, principal.uid);

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "ipc/receive.h"
 #include "ipc/server-internal.h"
 
 /* EPOLLHUP and EPOLLERR are always reported. */
@@ -47,6 +48,10 @@ int connection_new(Server *s, int fd, Door door) {
         int r;
 
         r = principal_from_socket(fd, &principal);
+        /* Newer kernels hand the flag down at connect(2) and not at accept(2): whoever came before us, whom socket activation lets
+         * wait, has it not. */
+        if (r >= 0)
+                r = receive_enable_witness(fd);
         if (r < 0)
                 return r;
         payer = connection_payer(s, door, principal.uid);

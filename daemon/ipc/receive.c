@@ -5,8 +5,8 @@
  * or inherited through su: in all of them the two differ (T2, T3). A privileged writer may attach other credentials
  * on purpose, which the kernel checks; pam_vaultd.so does within su.
  *
- * What this rests on (Linux, net/unix/af_unix.c, 6.1): an accepted socket inherits SO_PASSCRED from its listener, and
- * bytes written before accept(2) carry credentials too, so there is no moment without. A read ends where the next
+ * What this rests on (Linux, net/unix/af_unix.c): bytes written before accept(2) carry credentials whatever the flags
+ * are, and the accepted socket gets SO_PASSCRED before its first read, so there is no moment without. A read ends where the next
  * bytes have another writer (pid, uid, gid), so bytes of two writers never come out of one read. The tests hold both.
  *
  * Room is given for credentials alone: descriptors that come along do not fit, so the kernel drops them before this process

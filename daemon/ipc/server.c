@@ -228,7 +228,5 @@ int server_add_listener(Server *s, int fd, Door door) {
 }
 
 int server_add_connection(Server *s, int fd, Door door) {
-        int r = receive_enable_witness(fd); /* accepted ones inherit it from their listener, or are refused at their first read */
-
-        return r < 0 ? r : connection_new(s, fd, door);
+        return connection_new(s, fd, door);
 }

@@ -240,7 +240,7 @@ def test_pam_in_an_unprivileged_users_su_is_not_stopped(fresh_world):
     folder.mkdir(mode=0o755)
     (folder / "other").write_text("auth required pam_deny.so\n")
     with activated(fresh_world, ["public", "control"]) as paths:
-        (folder / "su").write_text(f"session required {BUILD / 'pam_module/pam_vaultd.so'} socket={paths['control']} timeout=10s\n")
+        (folder / "su").write_text(f"session required {BUILD / 'pam_module/pam_vaultd.so'} socket={paths['control']} timeout=10\n")
         done = subprocess.run([BUILD / "tests/pam/pam-driver", folder, "su", "alice", f"real-uid={UIDS['bob']}"], capture_output=True, text=True, timeout=60,
                               env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(BUILD / "pam_module"), **SANITIZER})
         assert done.returncode == 0, done.stderr

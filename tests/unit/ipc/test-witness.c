@@ -244,6 +244,31 @@ static void bytes_written_before_accept_have_a_writer(void **state) {
         assert_int_equal(toy->n_calls, 0);
 }
 
+/* Under socket activation the first client is there before the server, on a socket that nobody has set up. */
+static void client_that_came_before_the_server_is_compared_as_well(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
+        int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), mine, others;
+
+        (void)unlink(toy->address.sun_path);
+        assert_int_equal(bind(listener, (struct sockaddr *)&toy->address, sizeof(toy->address)), 0);
+        assert_int_equal(listen(listener, 8), 0);
+        mine = toy_connect(toy);
+        others = toy_connect(toy);
+        toy_say(mine, ECHO);
+        say_as(others, BOB, ECHO);
+        assert_int_equal(server_add_listener(toy->server, listener, DOOR_PUBLIC), 0);
+        toy_expect(toy, mine, REPLY);
+        toy_expect(toy, others, "");
+        toy_say(mine, ECHO);
+        toy_expect(toy, mine, REPLY);
+        say_as(mine, BOB, ECHO);
+        toy_expect(toy, mine, "");
+        assert_int_equal(toy->n_calls, 2);
+        (void)close(mine);
+        (void)close(others);
+        toy_turn(toy);
+}
+
 static void bytes_of_two_writers_never_merge(void **state) {
         _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
         _cleanup_(closep) int fd = toy_connect(toy);
@@ -346,6 +371,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(passed_descriptor_to_the_same_uid_is_answered),
                 cmocka_unit_test(descriptor_inherited_by_another_uid_is_refused),
                 cmocka_unit_test(bytes_written_before_accept_have_a_writer),
+                cmocka_unit_test(client_that_came_before_the_server_is_compared_as_well),
                 cmocka_unit_test(bytes_of_two_writers_never_merge),
                 cmocka_unit_test(message_that_another_uid_completes_is_refused),
                 cmocka_unit_test(another_process_of_the_same_uid_may_go_on),

@@ -95,7 +95,7 @@ class Scene(Machine):
 
     # The services
 
-    def start_services(self, accounts=("alice@notion.test", "bob@notion.test")):
+    def start_services(self, accounts=("alice@notion.test", "bob@notion.test"), provider_options=()):
         self.run([f"{FIXTURES}/tls/make-ca", TLS])
         self.write("/root/introspection-secret", secrets.token_urlsafe(32) + "\n", 0o600)
         key = "sk-ant-api03-" + secrets.token_urlsafe(48)
@@ -108,7 +108,7 @@ class Scene(Machine):
         environment = {"VAULTD_CACHE": str(pathlib.Path(self.node).parent)}
         self.provider = self.start("provider", [
             f"{FIXTURES}/provider/run", "--listen", f"127.0.0.1:{PROVIDER_PORT}", *tls, *introspection,
-            "--accounts", ",".join(accounts)], environment=environment)["issuer"]
+            "--accounts", ",".join(accounts), *provider_options], environment=environment)["issuer"]
         self.mcp = self.start("mcp", [
             f"{FIXTURES}/mcp/run", "--listen", f"127.0.0.1:{MCP_PORT}", *tls, *introspection, "--ca", f"{TLS}/ca.pem",
             "--issuer", self.provider], environment=environment)["url"]

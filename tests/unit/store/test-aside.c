@@ -46,6 +46,7 @@ static void all_of_it_goes_and_nothing_of_anothers(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *alice = fill(f, 1000, "alice", 7), *bob = fill(f, 1001, "bob", 9);
 
+        assert_int_equal(bob->uid, 1001);
         assert_int_equal(set_aside(f, alice), 0);
         for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
                 if (kinds[i] == RECORD_FLOW)

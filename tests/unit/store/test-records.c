@@ -323,6 +323,7 @@ static void peek_refuses_a_damaged_record(void **state) {
         VaultSummary seen = { .id = "untouched" };
         StoreKey key;
 
+        assert_int_equal(v->uid, 1000);
         assert_int_equal(store_key_init(&key, RECORD_VAULT, 1000, NULL, 0), 0);
         assert_int_equal(store_get(f->store, &key, &value), 0);
         for (size_t n = 0; n < value.size; n++) {

@@ -11,7 +11,8 @@
  * resumed. Stacks are mapped with a guard page below and come from a small pool, since mapping, protecting and unmapping one
  * takes longer than most calls run (measured); a stack is erased before it goes there, so no fiber finds what the former
  * one left and no secret stays longer than with the mapping. Address Sanitizer is told of each switch, otherwise
- * its shadow of the stack goes wrong (sanitizer/common_interface_defs.h).
+ * its shadow of the stack goes wrong (sanitizer/common_interface_defs.h); in builds with test hooks valgrind is told of each
+ * stack (its manual, "The client request mechanism").
  *
  * Who may call: the loop's thread only. */
 
@@ -34,6 +35,9 @@
 #if HAVE_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#endif
+#if HAVE_VALGRIND
+#include <valgrind/memcheck.h>
 #endif
 
 /* Room for curl's and json-c's deepest calls several times over; pages that are not touched cost nothing. */
@@ -81,6 +85,16 @@ static size_t fiber_map_size(void) {
         return FIBER_STACK_SIZE + FIBER_GUARD_SIZE;
 }
 
+/* To valgrind, that from here on this is a stack. It stays one in its books after munmap(2): an address that comes back is
+ * announced again, and a stack among others' memory is only looked for when the stack pointer jumps. */
+static void stack_announce(void *map) {
+#if HAVE_VALGRIND
+        uint8_t *stack = (uint8_t *)map + FIBER_GUARD_SIZE;
+
+        (void)VALGRIND_STACK_REGISTER(stack, stack + FIBER_STACK_SIZE);
+#endif
+}
+
 /* A stack of zeros with a guard page at its lower end. */
 static int stack_take(void **ret) {
         void *map;
@@ -98,6 +112,7 @@ static int stack_take(void **ret) {
                 (void)munmap(map, fiber_map_size());
                 return r;
         }
+        stack_announce(map);
         *ret = map;
         return 0;
 }
@@ -110,6 +125,9 @@ static void stack_return(void *map) {
 #if HAVE_ASAN
         /* The outermost frame is never returned from and leaves its red zones behind. */
         __asan_unpoison_memory_region(stack, FIBER_STACK_SIZE);
+#endif
+#if HAVE_VALGRIND
+        (void)VALGRIND_MAKE_MEM_UNDEFINED(stack, FIBER_STACK_SIZE);
 #endif
         if (n_pool == POOL_SIZE || madvise(stack, FIBER_STACK_SIZE - POOL_RESIDENT, MADV_DONTNEED) < 0) {
                 (void)munmap(map, fiber_map_size());

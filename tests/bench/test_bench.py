@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-BUILD = os.environ.get("VAULTD_BUILD", HERE.parents[1] / "build/check")
+BUILD = os.environ.get("VAULTD_BUILD", HERE.parents[1] / "build/check-gcc")
 
 
 def run(*arguments):

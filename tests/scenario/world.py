@@ -25,7 +25,7 @@ FIXTURES = TREE / "tests/fixtures"
 sys.path.insert(0, str(FIXTURES))
 from fixture_stack import Program, Stack    # noqa: E402 (the folder is not a package)
 
-BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD", TREE / "build/check"))
+BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD", TREE / "build/check-gcc"))
 UIDS = {"root": 0, "alice": 1001, "bob": 1002, "carol": 1003, "vaultd": 990, "vaultd-web": 991, "nobody-here": 54321}
 ACCOUNTS = {"alice": "alice@notion.test", "bob": "bob@notion.test", "carol": "carol@notion.test"}
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=0:abort_on_error=1:log_path=stderr", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}

@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from fake_vaultd import FakeVaultd  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-BUILD = ROOT / os.environ.get("VAULTD_BUILD", "build/check")
+BUILD = ROOT / os.environ.get("VAULTD_BUILD", "build/check-gcc")
 PROGRAM = BUILD / "daemon/web/vaultd-web"
 TICKET = "Zm9vYmFyLXRpY2tldA"
 

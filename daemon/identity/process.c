@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Reading /proc/PID. These files are world-readable, which matters since vaultd has no capability: the links in
- * /proc/PID/ns are not, so namespaces are told by what they do: a map of uids that is not the identity, a pid that
- * has a second number further in.
+ * /proc/PID/ns and /proc/PID/root are not, so namespaces are told by what they do: a map of uids that is not the identity,
+ * a pid that has a second number further in, a root folder that is not ours. That last one tells a container from a service with
+ * PrivateTmp= and the like, which has mounts of its own too and is a part of the host all the same.
  *
  * A login uid is set once by pam_loginuid and inherited across su and sudo, which change every other uid. But a process
  * whose login uid is still unset may write any value there, once; and each such write makes a new audit session. So a
@@ -16,7 +17,9 @@
 
 #include "identity/process.h"
 
-#define PROC_FILE_MAX 4096U
+#define PROC_FILE_MAX   4096U
+#define ROOT_FOLDER_MAX 1024U
+#define ROOT_LINES_MAX  64U
 
 static int proc_open(pid_t pid, const char *name) {
         char path[64];
@@ -160,8 +163,81 @@ static int process_has_own_pids(pid_t pid) {
         return line ? sscanf(line, "\nNSpid: %d %d", &outer, &inner) == 2 : 0;
 }
 
+/* The mount that a process sees as its root folder. */
+typedef struct RootMount {
+        unsigned major, minor; /* st_dev of the file system */
+        char folder[ROOT_FOLDER_MAX]; /* which folder of it; "" where the root is no mount at all, as after a plain chroot(2) */
+} RootMount;
+
+/* proc(5), /proc/PID/mountinfo: "ID PARENT MAJOR:MINOR ROOT MOUNT-POINT …". 1: this is the line of the root. */
+static int root_mount_from_line(char *line, RootMount *ret) {
+        RootMount root = {};
+        char *words[5];
+        size_t n = 0;
+
+        while (n < ELEMENTSOF(words) && (words[n] = strsep(&line, " ")))
+                n++;
+        if (n < ELEMENTSOF(words))
+                return -EBADMSG;
+        if (!streq(words[4], "/"))
+                return 0;
+        if (sscanf(words[2], "%u:%u", &root.major, &root.minor) != 2 ||
+                        strlen(words[3]) >= sizeof(root.folder))
+                return -EBADMSG;
+        (void)strcpy(root.folder, words[3]);
+        *ret = root;
+        return 1;
+}
+
+/* Mount points are as the process sees them, and what it cannot reach is not in the file. The line of the root comes first or
+ * nearly, and how many follow is the process's choice: so only the beginning is read. */
+static int process_read_root(pid_t pid, RootMount *ret) {
+        _cleanup_(freep) char *line = NULL;
+        RootMount root = {};
+        size_t size = 0;
+        int fd, r = 0;
+
+        fd = proc_open(pid, "mountinfo");
+        if (fd < 0)
+                return fd;
+        FILE *file = fdopen(fd, "re");
+        if (!file) {
+                r = -errno;
+                (void)safe_close(fd);
+                return r;
+        }
+        for (unsigned n = 0; n < ROOT_LINES_MAX && r == 0; n++) {
+                errno = 0;
+                if (getline(&line, &size, file) < 0) {
+                        r = -errno;
+                        break;
+                }
+                r = root_mount_from_line(line, &root);
+        }
+        (void)fclose(file);
+        if (r < 0)
+                return r;
+        *ret = root;
+        return 0;
+}
+
+static int process_has_own_root(pid_t pid) {
+        RootMount theirs, ours;
+        int r;
+
+        r = process_read_root(pid, &theirs);
+        if (r >= 0)
+                r = process_read_root(getpid(), &ours);
+        if (r < 0)
+                return r;
+        return theirs.major != ours.major || theirs.minor != ours.minor ||
+               !streq(theirs.folder, ours.folder);
+}
+
 int process_is_contained(pid_t pid) {
         int r = process_has_own_uids(pid);
 
-        return r != 0 ? r : process_has_own_pids(pid);
+        if (r == 0)
+                r = process_has_own_pids(pid);
+        return r != 0 ? r : process_has_own_root(pid);
 }

@@ -19,5 +19,6 @@ int process_read_cgroup(pid_t pid, char **ret);
 
 /* 1: its user namespace maps uids otherwise than the host does; 0: it does not. */
 int process_has_own_uids(pid_t pid);
-/* 1: it lives in a user or pid namespace below ours, as in a container; 0: it does not. */
+/* 1: it lives in a user or pid namespace below ours or has another root folder than we, as in a container; 0: it does not. A mount
+ * namespace alone, such as PrivateTmp= of systemd.exec(5) makes, is not one: what counts of the host is still there. */
 int process_is_contained(pid_t pid);

@@ -12,6 +12,7 @@
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -27,7 +28,8 @@ typedef struct Costume {
         const gid_t *groups;
         size_t n_groups;
         int namespaces;
-        bool hands_on; /* the connecting process ends, its child keeps the descriptor */
+        void (*change_root)(void); /* as root, before the uid */
+        bool hands_on;             /* the connecting process ends, its child keeps the descriptor */
 } Costume;
 
 typedef struct Peer {
@@ -38,6 +40,8 @@ typedef struct Peer {
 static void child_run(const Costume *costume, const struct sockaddr_un *address, socklen_t size) {
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
+        if (costume->change_root)
+                costume->change_root();
         if (setgroups(costume->n_groups, costume->groups) < 0 ||
                         setresgid(costume->uid, costume->uid, costume->uid) < 0 ||
                         setresuid(costume->uid, costume->uid, costume->uid) < 0)
@@ -189,6 +193,57 @@ static void namespaces_are_noticed(void **state) {
         assert_int_equal(process_is_contained(0), -ESRCH);
 }
 
+static void own_mounts(void) {
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+                _exit(4);
+}
+
+/* A service with PrivateTmp= and the like. */
+static void own_tmp(void) {
+        own_mounts();
+        if (mount("tmpfs", "/tmp", "tmpfs", 0, NULL) < 0)
+                _exit(5);
+}
+
+/* A container without user and pid namespaces, first from an image, then from a folder of the host's. */
+static void image_as_root(void) {
+        own_mounts();
+        if (mount("tmpfs", "/mnt", "tmpfs", 0, NULL) < 0 || chroot("/mnt") < 0 || chdir("/") < 0)
+                _exit(6);
+}
+
+static void bound_folder_as_root(void) {
+        own_mounts();
+        if (mount("/usr", "/mnt", NULL, MS_BIND, NULL) < 0 || chroot("/mnt") < 0 || chdir("/") < 0)
+                _exit(7);
+}
+
+static void plain_folder_as_root(void) {
+        if (chroot("/usr/bin") < 0 || chdir("/") < 0)
+                _exit(8);
+}
+
+static int is_contained(void (*change_root)(void)) {
+        Principal principal;
+        Peer p;
+
+        peer_open(&p, &(Costume){ .uid = OTHER_UID, .change_root = change_root });
+        assert_int_equal(principal_from_socket(p.fd, &principal), 0);
+        int r = process_is_contained(principal.pid);
+        peer_close(&p);
+        return r;
+}
+
+/* T6: mounts of its own are no container, a root folder of its own is. */
+static void another_root_folder_is_noticed(void **state) {
+        need_root();
+        assert_int_equal(is_contained(own_mounts), 0);
+        assert_int_equal(is_contained(own_tmp), 0);
+        assert_int_equal(is_contained(image_as_root), 1);
+        assert_int_equal(is_contained(bound_folder_as_root), 1);
+        assert_int_equal(is_contained(plain_folder_as_root), 1);
+}
+
 static void a_process_has_a_start_and_a_group(void **state) {
         _cleanup_(freep) char *cgroup = NULL;
         uint64_t own, first;
@@ -210,6 +265,7 @@ int main(void) {
                                 a_peer_that_handed_its_descriptor_on_is_not },
                 { "what-cannot-be-read-is-said", what_cannot_be_read_is_said },
                 { "namespaces-are-noticed", namespaces_are_noticed },
+                { "another-root-folder-is-noticed", another_root_folder_is_noticed },
                 { "a-process-has-a-start-and-a-group", a_process_has_a_start_and_a_group },
         };
 

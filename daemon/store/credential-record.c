@@ -6,6 +6,9 @@
  * clear, because it is an index, but covered by the sealed digest: above all the upstream address, since whoever could
  * change that would be sent the token (V8).
  *
+ * Kind, level, reason, variable and hosts came later: a record without them reads as what all were then, a user's grant. So the
+ * bytes of old records stay as they are and need no migration.
+ *
  * A damaged record makes the whole list -EBADMSG: to leave it out would look like "not connected" to the user, and the next
  * connect would meet it again.
  *
@@ -33,6 +36,12 @@ static const Field credential_fields[] = {
         FIELD_OF(25, FIELD_NUMBER, Credential, custody, .max = CUSTODY_LAST, .is_required = true),
         FIELD_OF(26, FIELD_NUMBER, Credential, state, .max = CREDENTIAL_DISCONNECTING, .is_required = true),
         FIELD_OF(27, FIELD_TEXT, Credential, platform_credential_id),
+        /* Absent in the oldest records, which are users' grants. */
+        FIELD_OF(28, FIELD_NUMBER, Credential, kind, .max = CREDENTIAL_ENVIRONMENT),
+        FIELD_OF(29, FIELD_NUMBER, Credential, level, .max = CREDENTIAL_GLOBAL),
+        FIELD_OF(30, FIELD_TEXT, Credential, state_reason),
+        FIELD_OF(31, FIELD_TEXT, Credential, variable),
+        FIELD_OF(32, FIELD_TEXTS, Credential, allowed_hosts),
         FIELD_OF(40, FIELD_SECRET, Credential, access_token),
         FIELD_OF(41, FIELD_SECRET, Credential, refresh_token),
         FIELD_OF(42, FIELD_SECRET, Credential, client_secret),
@@ -63,11 +72,21 @@ int credential_record_read(
         return 0;
 }
 
+/* A variable without hosts would be sent anywhere, and hosts on anything else would be believed to bind it. */
+static bool kind_is_whole(const Credential *c) {
+        if (c->kind == CREDENTIAL_ENVIRONMENT)
+                return c->access_token && !isempty(c->variable) && c->allowed_hosts && c->allowed_hosts[0] &&
+                       !c->refresh_token;
+        if (c->variable || c->allowed_hosts)
+                return false;
+        return c->kind == CREDENTIAL_OAUTH || (c->access_token && !c->refresh_token);
+}
+
 int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c) {
         StoreKey key;
         int r;
 
-        if (c->uid != v->uid || !c->service || !c->label || c->custody <= 0)
+        if (c->uid != v->uid || !c->service || !c->label || c->custody <= 0 || !kind_is_whole(c))
                 return -EINVAL;
         r = service_key_init(&key, RECORD_CREDENTIAL, c->uid, c->service, c->label);
         if (r < 0)

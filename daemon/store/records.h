@@ -55,7 +55,17 @@ int vault_set_aside(Store *s, StoreBatch *b, const Vault *v);
 Vault *vault_free(Vault *v);
 DEFINE_CLEANUP(Vault *, vault_free)
 
+/* What kind of secret it is (V5). Stored numbers: never given another meaning. */
+typedef enum CredentialKind {
+        CREDENTIAL_OAUTH,         /* a grant: access token, refresh token where there is one */
+        CREDENTIAL_STATIC_BEARER, /* access_token is what the user was given by the service; nothing refreshes it */
+        CREDENTIAL_ENVIRONMENT,   /* access_token is the value of `variable`, to be sent to allowed_hosts only */
+} CredentialKind;
+
 typedef enum CredentialState { CREDENTIAL_ACTIVE, CREDENTIAL_NEEDS_RECONNECT, CREDENTIAL_DISCONNECTING } CredentialState;
+
+/* Whom it stands for (V7), the most specific first. What a person connects is that user's; the wider ones are service accounts. */
+typedef enum CredentialLevel { CREDENTIAL_USER, CREDENTIAL_AGENT, CREDENTIAL_PROJECT, CREDENTIAL_GLOBAL } CredentialLevel;
 
 /* What an authorization server told us about itself; part of flows and credentials. */
 typedef struct Authority {
@@ -83,7 +93,12 @@ typedef struct Credential {
         uint64_t created_usec;
         uint64_t expires_usec; /* of the access token; 0: not told */
         int custody;           /* enum Custody of policy/config.h, resolved, never AUTO */
+        CredentialKind kind;   /* records of before there were kinds: CREDENTIAL_OAUTH */
+        CredentialLevel level; /* likewise CREDENTIAL_USER; not to be mistaken for `scope`, which is OAuth's */
         CredentialState state;
+        char *state_reason;    /* why it needs a new connect, for its user; NULL */
+        char *variable;        /* of CREDENTIAL_ENVIRONMENT: the variable's name, required; else NULL */
+        char **allowed_hosts;  /* of CREDENTIAL_ENVIRONMENT: NULL-ended host names, at least one; else NULL */
         char *platform_credential_id;
         Secret *access_token, *refresh_token; /* sealed; refresh_token NULL where the platform owns it or none was given */
         Secret *client_secret;

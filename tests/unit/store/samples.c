@@ -18,6 +18,15 @@ static Authority sample_authority(void) {
         };
 }
 
+static char **texts(const char *a, const char *b) {
+        char **list = calloc(3, sizeof(char *));
+
+        assert_non_null(list);
+        list[0] = strdup(a);
+        list[1] = strdup(b);
+        return list;
+}
+
 Credential *sample_credential(uid_t uid, const char *service, const char *label) {
         Credential *c = record_new(&credential_type);
 
@@ -36,10 +45,22 @@ Credential *sample_credential(uid_t uid, const char *service, const char *label)
         c->expires_usec = UINT64_MAX;
         c->custody = 3;
         c->state = CREDENTIAL_NEEDS_RECONNECT;
+        c->state_reason = strdup("the service refused the refresh token");
+        c->level = CREDENTIAL_GLOBAL;
         c->platform_credential_id = strdup("cred_1");
         c->access_token = secret_of("access-token-canary");
         c->refresh_token = secret_of("refresh-token-canary");
         c->client_secret = secret_of("client-secret-canary");
+        return c;
+}
+
+Credential *sample_environment_credential(uid_t uid, const char *service, const char *label) {
+        Credential *c = sample_credential(uid, service, label);
+
+        c->kind = CREDENTIAL_ENVIRONMENT;
+        c->refresh_token = secret_free(c->refresh_token);
+        c->variable = strdup("GH_TOKEN");
+        c->allowed_hosts = texts("api.github.example", "*.github.example");
         return c;
 }
 
@@ -91,15 +112,6 @@ Client *sample_client(void) {
         c->client_secret = secret_of("client-secret-canary");
         c->registration_access_token = secret_of("registration-canary");
         return c;
-}
-
-static char **texts(const char *a, const char *b) {
-        char **list = calloc(3, sizeof(char *));
-
-        assert_non_null(list);
-        list[0] = strdup(a);
-        list[1] = strdup(b);
-        return list;
 }
 
 AgentSession *sample_agent_session(uid_t uid, const char *id) {

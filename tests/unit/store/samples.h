@@ -6,6 +6,8 @@
 /* One filled object of each type, every member set, and what all types have in common for the tests. */
 
 Credential *sample_credential(uid_t uid, const char *service, const char *label);
+/* Kind, variable and hosts too. */
+Credential *sample_environment_credential(uid_t uid, const char *service, const char *label);
 Flow *sample_flow(const Vault *v, uint8_t fill);
 Client *sample_client(void);
 AgentSession *sample_agent_session(uid_t uid, const char *id);

@@ -3,6 +3,7 @@
 /* Every record type: what is written is read back, lists and look-ups, and that of two writers one learns that it lost. */
 
 #include "samples.h"
+#include "store/record.h"
 
 #define SAME_TEXT(member)   assert_string_equal(a->member, b->member)
 #define SAME_NUMBER(member) assert_true(a->member == b->member)
@@ -73,10 +74,90 @@ static void credential_round_trips(void **state) {
         SAME_NUMBER(expires_usec);
         SAME_NUMBER(custody);
         SAME_NUMBER(state);
+        SAME_TEXT(state_reason);
+        SAME_NUMBER(level);
         SAME_TEXT(platform_credential_id);
         SAME_SECRET(access_token);
         SAME_SECRET(refresh_token);
         SAME_SECRET(client_secret);
+}
+
+static void environment_credential_round_trips(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
+        _cleanup_(credential_freep) Credential *a = sample_environment_credential(1000, "github", "default"),
+                                               *b = NULL;
+
+        save_credential(f, v, a);
+        assert_int_equal(credential_record_read(f->store, v, "github", "default", &b), 0);
+        SAME_NUMBER(kind);
+        SAME_NUMBER(level);
+        SAME_TEXT(state_reason);
+        SAME_TEXT(variable);
+        SAME_SECRET(access_token);
+        assert_null(b->refresh_token);
+        for (size_t i = 0; i < 2; i++)
+                SAME_TEXT(allowed_hosts[i]);
+        assert_null(b->allowed_hosts[2]);
+}
+
+/* The bytes that were written before there were kinds: the table without the later members. */
+static void credential_of_before_kinds_is_a_users_grant(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
+        _cleanup_(credential_freep) Credential *a = sample_credential(1000, "notion", "default"), *b = NULL;
+        _cleanup_(store_batch_freep) StoreBatch *batch = batch_new();
+        StoreKey key = key_of(RECORD_CREDENTIAL, 1000, "notion/default");
+        RecordType old = credential_type;
+        Field fields[64];
+
+        old.n_fields = 0;
+        for (size_t i = 0; i < credential_type.n_fields; i++)
+                if (credential_type.fields[i].tag < 28 || credential_type.fields[i].tag > 32)
+                        fields[old.n_fields++] = credential_type.fields[i];
+        assert_true(old.n_fields < credential_type.n_fields);
+        old.fields = fields;
+        assert_int_equal(record_put(batch, &old, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, a), 0);
+        assert_int_equal(commit(f, TAKE_PTR(batch)), 0);
+        assert_int_equal(credential_record_read(f->store, v, "notion", "default", &b), 0);
+        assert_int_equal(b->kind, CREDENTIAL_OAUTH);
+        assert_int_equal(b->level, CREDENTIAL_USER);
+        assert_null(b->state_reason);
+        assert_null(b->variable);
+        assert_null(b->allowed_hosts);
+        SAME_SECRET(refresh_token);
+}
+
+/* What would be sent anywhere, or could not work, is not written. */
+static void half_a_kind_is_refused(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
+        _cleanup_(credential_freep) Credential *c = sample_environment_credential(1000, "github", "default");
+        _cleanup_(store_batch_freep) StoreBatch *b = batch_new();
+        char *variable = TAKE_PTR(c->variable), **hosts = c->allowed_hosts;
+
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->variable = variable;
+        c->allowed_hosts = NULL;
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->allowed_hosts = &(char *){ NULL };
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->allowed_hosts = hosts;
+        c->kind = CREDENTIAL_STATIC_BEARER;
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->kind = CREDENTIAL_OAUTH;
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->kind = CREDENTIAL_ENVIRONMENT + 1;
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->kind = CREDENTIAL_ENVIRONMENT;
+        c->level = CREDENTIAL_GLOBAL + 1;
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->level = CREDENTIAL_USER;
+        c->refresh_token = secret_of("refresh");
+        assert_int_equal(credential_record_put(b, v, c), -EINVAL);
+        c->refresh_token = secret_free(c->refresh_token);
+        assert_null(b->changes);
+        assert_int_equal(credential_record_put(b, v, c), 0);
 }
 
 static void flow_round_trips(void **state) {
@@ -447,6 +528,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(vault_round_trips),
                 TEST(credential_round_trips),
+                TEST(environment_credential_round_trips),
+                TEST(credential_of_before_kinds_is_a_users_grant),
+                TEST(half_a_kind_is_refused),
                 TEST(flow_round_trips),
                 TEST(client_round_trips),
                 TEST(agent_session_round_trips),

@@ -78,6 +78,13 @@ size_t store_key_encode(const StoreKey *key, uint8_t ret[static STORE_KEY_MAX]);
 /* An LMDB result as -errno: full map or disk is -ENOSPC, a file that is not LMDB's -EINVAL, damage -EIO. */
 int store_errno(int mdb_result);
 
+/* The chain's record (chain.c). Decoding: -EBADMSG, -ENOMEM. */
+int chain_key(StoreKey *ret);
+int chain_decode(const uint8_t *value, size_t size, StoreChain *ret);
+int chain_encode(const StoreChain *chain, Buffer *ret);
+/* Moves the chain on over the changes of the batches from first up to, not including, end whose result is 0. -ENOMEM. */
+int chain_advance(StoreChain *chain, const StoreBatch *first, const StoreBatch *end);
+
 /* Starts the writer thread and its event source. */
 int writer_start(Store *s, sd_event *event);
 /* Commits what is queued, ends the thread, calls what callbacks are left. */

@@ -209,6 +209,12 @@ static int reader_open(Store *s) {
         return r;
 }
 
+static int chain_check(Store *s) {
+        StoreChain chain;
+
+        return store_chain(s, &chain);
+}
+
 int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret) {
         _cleanup_(store_freep) Store *s = NULL;
         _cleanup_(freep) char *path = NULL;
@@ -244,6 +250,9 @@ int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret)
         if (r < 0)
                 return r;
         r = reader_open(s);
+        if (r < 0)
+                return r;
+        r = chain_check(s);
         if (r < 0)
                 return r;
         r = writer_start(s, event);

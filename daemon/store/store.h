@@ -7,7 +7,12 @@
 #include "util/macro.h"
 
 /* The one LMDB environment. Reads happen in the loop (microseconds) and see the last committed state; writes are batches that
- * a writer thread commits in groups, durably, all or nothing. Design: "Store". */
+ * a writer thread commits in groups, durably, all or nothing. Design: "Store".
+ *
+ * Records of kind RECORD_META, all of uid 0:
+ *     id        written by               holds
+ *     schema    store.c, migration       magic and version of what lies under the keys
+ *     chain     the writer, each commit  number and digest of the last commit (chain.c) */
 
 typedef struct Store Store;
 typedef struct StoreBatch StoreBatch;
@@ -44,7 +49,7 @@ enum {
 
 /* Opens or creates dir/vaultd.mdb (0600) and checks the schema version. map_size: bytes, what the database may grow to; costs
  * address space only. Callbacks come from event.
- * -EPROTONOSUPPORT: a newer vaultd made it. -EINVAL: not our file. -EBUSY: another process has it open. -ENOSPC, -errno of open(2). */
+ * -EPROTONOSUPPORT: a newer vaultd made it. -EINVAL: not our file. -EBADMSG: the chain is damaged. -EBUSY: another process has it open. -ENOSPC, -errno of open(2). */
 int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret);
 /* Commits what is queued, ends the thread. Callbacks of what was queued have been called; one that queues more meanwhile gets
  * -ESHUTDOWN. Not from a callback. */
@@ -58,6 +63,15 @@ int store_get(Store *s, const StoreKey *key, Buffer *ret_value);
  * returned. value is borrowed for the call; visit may read (it sees the same state), must not wait on a fiber. */
 typedef int (*StoreVisit)(const StoreKey *key, const uint8_t *value, size_t size, void *userdata);
 int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *userdata);
+
+/* Where the history of the store stands, as of the last commit that the loop can see: sequence counts commits (groups of
+ * batches), head is a digest over all that was ever written (chain.c has the formula). {0, zeros} before the first commit.
+ * -EBADMSG: the record is damaged; -ENOMEM, -EIO. */
+typedef struct StoreChain {
+        uint64_t sequence;
+        uint8_t head[32];
+} StoreChain;
+int store_chain(Store *s, StoreChain *ret);
 
 /* A batch: expectations are checked first, inside the write transaction, then all puts and deletes are applied in order. The
  * functions copy what they are given. -ENOMEM, -EINVAL, -E2BIG. */

@@ -157,6 +157,36 @@ static int used_bytes(Store *s, MDB_txn *txn, uint64_t *ret) {
         return 0;
 }
 
+/* Puts the chain's next link into the transaction. An LMDB error, or EBADMSG for a damaged chain. */
+static int chain_write(Store *s, MDB_txn *txn, const StoreBatch *first, const StoreBatch *end) {
+        _cleanup_(buffer_done) Buffer encoded = {};
+        uint8_t bytes[STORE_KEY_MAX];
+        StoreChain chain = {};
+        MDB_val key, value;
+        StoreKey k;
+        int r;
+
+        r = chain_key(&k);
+        if (r < 0)
+                return -r;
+        key = (MDB_val){ store_key_encode(&k, bytes), bytes };
+        r = mdb_get(txn, s->dbi, &key, &value);
+        if (r != 0 && r != MDB_NOTFOUND)
+                return r;
+        if (r == 0)
+                r = chain_decode(value.mv_data, value.mv_size, &chain);
+        else
+                r = 0;
+        if (r >= 0)
+                r = chain_advance(&chain, first, end);
+        if (r >= 0)
+                r = chain_encode(&chain, &encoded);
+        if (r < 0)
+                return -r;
+        value = (MDB_val){ encoded.size, encoded.bytes };
+        return mdb_put(txn, s->dbi, &key, &value, 0);
+}
+
 /* Applies the batches from first up to, not including, end and fills in their results. An LMDB error means: abort. */
 static int group_apply(Store *s, MDB_txn *txn, StoreBatch *first, const StoreBatch *end, bool *ret_changing,
                 uint64_t *ret_growth) {
@@ -182,8 +212,14 @@ static int group_apply(Store *s, MDB_txn *txn, StoreBatch *first, const StoreBat
                 }
                 before = now;
         }
+        if (r == 0 && is_changing)
+                r = chain_write(s, txn, first, end);
+        if (r == 0)
+                r = used_bytes(s, txn, &now);
         if (r != 0)
                 return r;
+        if (now > before) /* the first link ever */
+                growth += now - before;
         *ret_changing = is_changing;
         *ret_growth = growth;
         return 0;

@@ -51,24 +51,36 @@ Accounts *accounts_free(Accounts *a) {
         return NULL;
 }
 
-int accounts_open(Accounts *a, uid_t uid, Account **ret) {
+/* The uid's account, a new one if it has none: that one is to be charged for something, or freed. */
+static int accounts_find(Accounts *a, uid_t uid, Account **ret) {
         Account key = { .uid = uid }, *account;
         Account **node = tfind(&key, &a->tree, account_compare);
 
-        if (node)
-                account = *node;
-        else {
-                account = calloc(1, sizeof(Account));
-                if (!account)
-                        return -ENOMEM;
-                account->uid = uid;
-                account->accounts = a;
-                if (!tsearch(account, &a->tree, account_compare)) {
-                        free(account);
-                        return -ENOMEM;
-                }
-                a->n_accounts++;
+        if (node) {
+                *ret = *node;
+                return 0;
         }
+        account = calloc(1, sizeof(Account));
+        if (!account)
+                return -ENOMEM;
+        account->uid = uid;
+        account->accounts = a;
+        if (!tsearch(account, &a->tree, account_compare)) {
+                free(account);
+                return -ENOMEM;
+        }
+        a->n_accounts++;
+        *ret = account;
+        return 0;
+}
+
+int accounts_open(Accounts *a, uid_t uid, Account **ret) {
+        Account *account;
+        int r;
+
+        r = accounts_find(a, uid, &account);
+        if (r < 0)
+                return r;
         if (account->n_connections >= a->limits.n_connections)
                 return -EDQUOT; /* the account exists because of its other connections or its calls */
         account->n_connections++;
@@ -113,6 +125,27 @@ int account_charge_call(Account *account) {
         if (account->n_calls >= account->accounts->limits.n_calls)
                 return -EDQUOT;
         account->n_calls++;
+        return 0;
+}
+
+int accounts_charge_call(Accounts *a, uid_t uid, size_t n_bytes, Account **ret) {
+        Account *account;
+        int r;
+
+        r = accounts_find(a, uid, &account);
+        if (r < 0)
+                return r;
+        r = account_charge_call(account);
+        if (r < 0) {
+                account_free_unused(account);
+                return r;
+        }
+        r = account_charge_bytes(account, n_bytes);
+        if (r < 0) {
+                account_release_call(account);
+                return r;
+        }
+        *ret = account;
         return 0;
 }
 

@@ -40,6 +40,8 @@ void account_release_bytes(Account *account, size_t n);
 /* A call may outlive its connection, and so may its charge: work that goes on is still the uid's. */
 int account_charge_call(Account *account);
 void account_release_call(Account *account);
+/* Charges the uid for a call and its bytes, also when it has no connection of its own. Released like a connection's call: the bytes first. */
+int accounts_charge_call(Accounts *a, uid_t uid, size_t n_bytes, Account **ret);
 int account_charge_stream(Account *account);
 void account_release_stream(Account *account);
 

@@ -73,6 +73,21 @@ Call *call_unref(Call *c) {
         return NULL;
 }
 
+int call_charge_to(Call *c, uid_t uid) {
+        Account *payer;
+        int r;
+
+        assert(!c->is_stream);
+        if (!c->account)
+                return 0;
+        r = accounts_charge_call(c->server->accounts, uid, c->cost, &payer);
+        if (r < 0)
+                return r;
+        call_release_charge(c);
+        c->account = payer;
+        return 0;
+}
+
 void call_abandon(Call *call) {
         call->connection = NULL;
         if (call->fiber && call->method && call->method->ends_with_client)

@@ -80,6 +80,9 @@ const Principal *call_principal_with_audit(Call *c);
 /* The process that connected lives and has its pid: what was read of /proc about it before this call is true (principal.h). */
 bool call_peer_is_same_process(Call *c);
 Door call_door(Call *c);
+/* From now on this uid pays for the call (no stream), its bytes included, and not the one that made it: a door that speaks for others learns
+ * whom a call concerns from the call itself. -EDQUOT: that uid has too many under way; who pays is as it was. */
+int call_charge_to(Call *c, uid_t uid);
 /* The client asked for a stream. */
 bool call_wants_more(Call *c);
 /* The client has left: replies go nowhere. */

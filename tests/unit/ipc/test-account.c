@@ -78,6 +78,27 @@ static void calls_are_bounded_and_come_back(void **state) {
         (void)accounts_free(accounts);
 }
 
+static void a_call_is_charged_to_a_uid_without_connections(void **state) {
+        Account *a = NULL, *same = NULL, *other = NULL;
+        Accounts *accounts = NULL;
+
+        assert_int_equal(accounts_new(&limits, &accounts), 0);
+        assert_int_equal(accounts_charge_call(accounts, 1001, 101, &a), -EDQUOT); /* nothing is left of it */
+        assert_int_equal(accounts_charge_call(accounts, 1001, 60, &a), 0);
+        assert_int_equal(accounts_charge_call(accounts, 1001, 41, &same), -EDQUOT);
+        assert_int_equal(accounts_charge_call(accounts, 1001, 40, &same), 0);
+        assert_ptr_equal(a, same);
+        assert_int_equal(accounts_charge_call(accounts, 1001, 0, &same), 0);
+        assert_int_equal(accounts_charge_call(accounts, 1001, 0, &same), -EDQUOT);
+        assert_int_equal(accounts_charge_call(accounts, 1002, 100, &other), 0);
+        account_release_bytes(a, 100);
+        for (unsigned i = 0; i < 3; i++)
+                account_release_call(a);
+        account_release_bytes(other, 100);
+        account_release_call(other);
+        (void)accounts_free(accounts);
+}
+
 static void many_uids_in_any_order_leave_nothing(void **state) {
         Accounts *accounts = NULL;
         Account *a[1000];
@@ -143,6 +164,7 @@ int main(void) {
                 cmocka_unit_test(connections_are_bounded_per_uid),
                 cmocka_unit_test(bytes_are_bounded_and_come_back),
                 cmocka_unit_test(calls_are_bounded_and_come_back),
+                cmocka_unit_test(a_call_is_charged_to_a_uid_without_connections),
                 cmocka_unit_test(many_uids_in_any_order_leave_nothing),
                 cmocka_unit_test(forgotten_or_doubled_release_is_noticed),
         };

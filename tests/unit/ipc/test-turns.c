@@ -253,6 +253,29 @@ static void message_is_charged_for_what_it_becomes(void **state) {
         toy_expect(toy, good, "{\"parameters\":{}}");
 }
 
+static void call_charged_to_another_uid_leaves_its_callers_account_free(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 8, .n_bytes = 100000, .n_calls = 1, .n_streams = 1 });
+        _cleanup_(closep) int first = toy_connect(toy), second = toy_connect(toy), third = toy_connect(toy);
+
+        toy_say(first, "{\"method\":\"toy.WaitFor\",\"parameters\":{\"uid\":4242}}");
+        toy_expect(toy, first, NULL);
+        assert_non_null(toy->waiting);
+        toy_say(second, ECHO);
+        toy_expect(toy, second, "{\"parameters\":{}}");
+        toy_say(third, "{\"method\":\"toy.WaitFor\",\"parameters\":{\"uid\":4242}}");
+        toy_expect(toy, third, "{\"error\":\"toy.Fault\",\"parameters\":{\"error\":\"EDQUOT\"}}");
+        /* The client leaves, the work goes on and is still that uid's. */
+        (void)close(TAKE_FD(first));
+        toy_turn(toy);
+        toy_say(third, "{\"method\":\"toy.WaitFor\",\"parameters\":{\"uid\":4242}}");
+        toy_expect(toy, third, "{\"error\":\"toy.Fault\",\"parameters\":{\"error\":\"EDQUOT\"}}");
+        toy_answer(toy);
+        toy_say(third, "{\"method\":\"toy.WaitFor\",\"parameters\":{\"uid\":4242}}");
+        toy_expect(toy, third, NULL);
+        toy_answer(toy);
+        toy_expect(toy, third, "{\"parameters\":{}}");
+}
+
 static void connections_refused_by_the_thousand_leave_nothing(void **state) {
         _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 });
         _cleanup_(closep) int held = toy_connect(toy);
@@ -283,6 +306,7 @@ int main(void) {
                 cmocka_unit_test(log_lines_are_bounded_per_uid_and_counted),
                 cmocka_unit_test(crowd_of_uids_keeps_the_log_honest),
                 cmocka_unit_test(message_is_charged_for_what_it_becomes),
+                cmocka_unit_test(call_charged_to_another_uid_leaves_its_callers_account_free),
                 cmocka_unit_test(connections_refused_by_the_thousand_leave_nothing),
         };
 

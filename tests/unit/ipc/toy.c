@@ -35,6 +35,18 @@ static int method_wait(Call *call, json_object *parameters, void *userdata) {
         return 0;
 }
 
+static int method_wait_for(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { { "uid", JSON_FIELD_INT64, 0, true }, {} };
+        const char *bad;
+        int64_t uid = 0;
+        int r;
+
+        if (json_dispatch(parameters, fields, &uid, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        r = call_charge_to(call, (uid_t)uid);
+        return r < 0 ? r : method_wait(call, parameters, userdata);
+}
+
 void toy_answer(Toy *toy) {
         _cleanup_(call_unrefp) Call *call = TAKE_PTR(toy->waiting);
 
@@ -106,6 +118,7 @@ static void fault(Call *call, int error, void *userdata) {
 static const Method methods[] = {
         { .name = "Echo", .handle = method_echo },
         { .name = "Wait", .handle = method_wait },
+        { .name = "WaitFor", .handle = method_wait_for },
         { .name = "Watch", .handle = method_count, .is_stream = true, .needs_more = true },
         { .name = "Hold", .handle = method_wait, .is_stream = true },
         { .name = "Count", .handle = method_count, .is_stream = true },

@@ -9,6 +9,7 @@
  * the tests of witnesses, streams and fairness share.
  *
  * toy.Echo: its parameters back. toy.Wait: answers when the test says so (toy_answer()). toy.Watch: needs `more`.
+ * toy.WaitFor: the same at the charge of the uid that it names.
  * toy.Count: answers `more` three times. toy.Pipe: upgrades; the bytes are recorded and echoed in upper case.
  * toy.Mute: upgrades; the bytes are recorded. */
 

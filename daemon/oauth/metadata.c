@@ -103,22 +103,12 @@ static bool is_https_url(const char *text) {
         return true;
 }
 
-/* The resource names the server or a parent of it: same origin, whole leading path segments. */
+/* The resource names the server or a parent of it: same origin, whole leading path segments. Servers differ about a last slash. */
 static bool resource_covers(const char *resource, const char *server_url) {
-        HttpUrl a = {}, b = {};
-        bool covers = false;
+        size_t n = strlen(resource);
+        _cleanup_(freep) char *bound = strndup(resource, n > 0 && resource[n - 1] == '/' ? n - 1 : n);
 
-        if (http_url_parse(resource, &a) >= 0 && http_url_parse(server_url, &b) >= 0 && http_url_same_origin(&a, &b)) {
-                size_t n = strlen(a.path);
-
-                if (n > 0 && a.path[n - 1] == '/')
-                        n--;
-                covers = strncmp(a.path, b.path, n) == 0 && (b.path[n] == '/' || b.path[n] == 0) &&
-                         (!a.query || streq_ptr(a.query, b.query));
-        }
-        http_url_done(&a);
-        http_url_done(&b);
-        return covers;
+        return url_is_bound(bound, server_url);
 }
 
 bool scope_is_legal(const char *scope) {

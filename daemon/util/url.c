@@ -200,6 +200,63 @@ bool http_url_same_origin(const HttpUrl *a, const HttpUrl *b) {
         return streq(a->scheme, b->scheme) && streq(a->host, b->host) && a->port == b->port;
 }
 
+/* Below a path is what continues it behind a slash; "/" has everything below it. */
+static bool path_is_below(const char *base, const char *path) {
+        const char *rest = startswith(path, base);
+
+        return rest && (*rest == 0 || *rest == '/' || base[strlen(base) - 1] == '/');
+}
+
+bool url_is_bound(const char *upstream, const char *request) {
+        _cleanup_(http_url_done) HttpUrl bound = {}, asked = {};
+
+        if (!upstream || !request || http_url_parse(upstream, &bound) < 0 ||
+                        http_url_parse(request, &asked) < 0)
+                return false;
+        return http_url_same_origin(&bound, &asked) && path_is_below(bound.path, asked.path) &&
+               (!bound.query || streq_ptr(bound.query, asked.query));
+}
+
+bool url_host_pattern_is_legal(const char *pattern) {
+        const char *name = startswith(pattern, "*.") ?: pattern;
+        _cleanup_(http_url_done) HttpUrl url = {};
+        _cleanup_(freep) char *text = NULL;
+        bool is_legal;
+
+        if (!host_is_name(name) || asprintf(&text, "https://%s/", name) < 0) {
+                text = NULL;
+                return false;
+        }
+        /* One form only: what the parser would spell otherwise ("0x7f.1", "2130706433") is another host than it says. */
+        is_legal = http_url_parse(text, &url) >= 0 && streq(url.host, name);
+        if (is_legal && name != pattern) {
+                struct in_addr address;
+
+                is_legal = strchr(name, '.') && inet_pton(AF_INET, name, &address) != 1;
+        }
+        return is_legal;
+}
+
+static bool host_matches(const char *host, const char *pattern) {
+        const char *tail = startswith(pattern, "*");
+        size_t n = strlen(host), m = tail ? strlen(tail) : 0;
+
+        if (!tail)
+                return streq(host, pattern);
+        return n > m && streq(host + n - m, tail);
+}
+
+bool url_is_for_hosts(const char *request, char *const *patterns) {
+        _cleanup_(http_url_done) HttpUrl url = {};
+
+        if (!request || http_url_parse(request, &url) < 0 || url.port != 443)
+                return false;
+        for (char *const *p = patterns; p && *p; p++)
+                if (url_host_pattern_is_legal(*p) && host_matches(url.host, *p))
+                        return true;
+        return false;
+}
+
 int http_host_port_parse(const char *text, char **ret_host, uint16_t *ret_port) {
         _cleanup_(http_url_done) HttpUrl url = {};
         _cleanup_(freep) char *whole = NULL;

@@ -21,6 +21,17 @@ void http_url_done(HttpUrl *url);
 char *http_url_origin(const HttpUrl *url);
 bool http_url_same_origin(const HttpUrl *a, const HttpUrl *b);
 
+/* Whether a request may carry what is bound to upstream (V8, T18): both parse, scheme, host and port are the same, and the request's path is
+ * upstream's or lies below it, whole segments and byte for byte: an escape that stands for a letter is another path, upper case too. A query
+ * that upstream has must be the request's; where it has none the request may have any. Anything else, also no memory, is false. */
+bool url_is_bound(const char *upstream, const char *request);
+
+/* A host name, an IPv4 address, or "*." and a name of at least two parts, in the form that the platform and the guard know: lower case, no port, no IPv6,
+ * no address in another spelling. */
+bool url_host_pattern_is_legal(const char *pattern);
+/* The request's host is one of the NULL-ended patterns, https, on port 443. "*.a.test" is every name below a.test and not a.test itself. */
+bool url_is_for_hosts(const char *request, char *const *patterns);
+
 /* "host:port", with an IPv6 address in brackets; the port must be there. *ret_host as in HttpUrl,
  * malloc()ed. -EINVAL, -ENOMEM. */
 int http_host_port_parse(const char *text, char **ret_host, uint16_t *ret_port);

@@ -193,6 +193,134 @@ static void origin_compares_host_and_port(void **state) {
         }
 }
 
+/* T18: what looks like the upstream and is not. */
+static void bound_is_exactly_the_upstream(void **state) {
+        static const struct {
+                const char *upstream, *request;
+                bool is_bound;
+        } rows[] = {
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp", true },
+                { "https://mcp.notion.com/mcp", "HTTPS://MCP.NOTION.COM:443/mcp", true },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp/", true },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp/x?q=1", true },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp?session=1", true },
+                { "https://mcp.notion.com/", "https://mcp.notion.com/anything", true },
+                { "https://mcp.notion.com", "https://mcp.notion.com/anything", true },
+                { "https://mcp.notion.com/a/", "https://mcp.notion.com/a/b", true },
+                { "https://[::1]:8443/mcp", "https://[0:0::1]:8443/mcp", true },
+                { "https://a.test/mcp?tenant=1", "https://a.test/mcp?tenant=1", true },
+                /* scheme */
+                { "https://mcp.notion.com/mcp", "http://mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "//mcp.notion.com/mcp", false },
+                { "http://mcp.notion.com/mcp", "http://mcp.notion.com/mcp", false },
+                /* userinfo */
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com@evil.test/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://evil.test@mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com:443@evil.test/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://evil.test#@mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://evil.test/@mcp.notion.com/mcp", false },
+                /* host */
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com.evil.test/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://evil.mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp-notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com./mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com:443./mcp", false },
+                /* IDN: other letters, also those that fold to ASCII, and their A-labels */
+                { "https://mcp.notion.com/mcp", "https://mcp.n\xd0\xbetion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion\xe3\x80\x82""com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://\xef\xbd\x8d""cp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.xn--ntion-jye.com/mcp", false },
+                /* escapes and backslashes in the host */
+                { "https://mcp.notion.com/mcp", "https://mcp%2enotion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://evil.test%2f@mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://evil.test\\@mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https:\\\\mcp.notion.com\\mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com\\.evil.test/mcp", false },
+                /* port */
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com:8443/mcp", false },
+                { "https://mcp.notion.com:8443/mcp", "https://mcp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com:0443x/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com:80/mcp", false },
+                /* path: whole segments, case, escapes, dots */
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcpx", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mc", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/MCP", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/x/mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com//mcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/%6dcp", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp%2fx", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp%5cx", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp;x", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp/../admin", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp/%2e%2e/admin", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp/..%2fadmin", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp\\..\\admin", false },
+                { "https://mcp.notion.com/a/", "https://mcp.notion.com/a", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp#x", false },
+                { "https://mcp.notion.com/mcp", "https://mcp.notion.com/mcp\n", false },
+                /* query */
+                { "https://a.test/mcp?tenant=1", "https://a.test/mcp", false },
+                { "https://a.test/mcp?tenant=1", "https://a.test/mcp?tenant=2", false },
+                { "https://a.test/mcp?tenant=1", "https://a.test/mcp?tenant=1&tenant=2", false },
+                /* nothing */
+                { "", "", false },
+                { NULL, "https://a.test/", false },
+                { "https://a.test/", NULL, false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+                if (url_is_bound(rows[i].upstream, rows[i].request) != rows[i].is_bound)
+                        fail_msg("%s is %sbound to %s", rows[i].request ?: "NULL", rows[i].is_bound ? "not " : "",
+                                        rows[i].upstream ?: "NULL");
+}
+
+static void host_patterns_name_hosts_and_nothing_else(void **state) {
+        static const char *const good[] = { "api.github.com", "*.github.com", "localhost", "10.0.0.1", "xn--bcher-kva.test",
+                "a_b.test" };
+        static const char *const bad[] = { "", "*", "*.", "*.com", "*.10.0.0.1", "**.github.com", "api.*.com", "*github.com",
+                "API.github.com", "api.github.com:443", "api.github.com/", "https://api.github.com", "user@a.test",
+                "a.test.", ".a.test", "a..test", "[::1]", "::1", "2130706433", "0x7f.1", "a%2e.test", "b\xc3\xbc""cher.test",
+                "a b", "a\\b" };
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                if (!url_host_pattern_is_legal(good[i]))
+                        fail_msg("refused: %s", good[i]);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                if (url_host_pattern_is_legal(bad[i]))
+                        fail_msg("not refused: %s", bad[i]);
+}
+
+static void request_is_for_the_listed_hosts_only(void **state) {
+        char *patterns[] = { (char *)"api.github.com", (char *)"*.uploads.test", NULL };
+        static const struct {
+                const char *request;
+                bool is_for;
+        } rows[] = {
+                { "https://api.github.com/user?x=1", true },
+                { "https://API.GITHUB.COM:443/", true },
+                { "https://eu.uploads.test/", true },
+                { "https://a.b.uploads.test/", true },
+                { "https://uploads.test/", false },
+                { "https://xuploads.test/", false },
+                { "https://github.com/", false },
+                { "https://api.github.com.evil.test/", false },
+                { "https://x.api.github.com/", false },
+                { "https://api.github.com:8443/", false },
+                { "http://api.github.com/", false },
+                { "https://api.github.com@evil.test/", false },
+                { "https://*.uploads.test/", false },
+                { NULL, false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+                if (url_is_for_hosts(rows[i].request, patterns) != rows[i].is_for)
+                        fail_msg("%s", rows[i].request ?: "NULL");
+        assert_false(url_is_for_hosts("https://api.github.com/", NULL));
+        assert_false(url_is_for_hosts("https://api.github.com/", (char *[]){ (char *)"*", NULL }));
+}
+
 static void host_port_needs_both(void **state) {
         static const char *const bad[] = { "", "a.test", "a.test:", ":1", "a.test:0", "a.test:99999",
                 "[::1]", "::1:1", "a.test:1/", "a.test:1?x", "u@a.test:1", "a.test.:1", "https://a.test:1" };
@@ -220,6 +348,9 @@ int main(void) {
                 { "url-with-two-readings-refused", url_with_two_readings_refused },
                 { "overlong-url-refused", overlong_url_refused },
                 { "origin-compares-host-and-port", origin_compares_host_and_port },
+                { "bound-is-exactly-the-upstream", bound_is_exactly_the_upstream },
+                { "host-patterns-name-hosts-and-nothing-else", host_patterns_name_hosts_and_nothing_else },
+                { "request-is-for-the-listed-hosts-only", request_is_for_the_listed_hosts_only },
                 { "host-port-needs-both", host_port_needs_both },
         };
 

@@ -65,6 +65,7 @@ static const KeyRule limit_keys[] = {
         KEY("Calls", value_number, calls_per_uid, .min = 1, .max = 65536),
         KEY("Streams", value_number, streams_per_uid, .min = 1, .max = 65536),
         KEY("Flows", value_number, flows_per_uid, .min = 1, .max = 1024),
+        KEY("FlowsPerMinute", value_number, flows_per_minute, .min = 1, .max = 65536),
         KEY("MessageTimeout", value_duration, message_timeout_usec, .min = 100 * USEC_PER_MSEC,
                         .max = 600 * USEC_PER_SEC),
         KEY("FlowLifetime", value_duration, flow_lifetime_usec, .min = USEC_PER_SEC,
@@ -142,6 +143,7 @@ static int config_new(Config **ret) {
         c->calls_per_uid = 32;
         c->streams_per_uid = 8;
         c->flows_per_uid = 8;
+        c->flows_per_minute = 20;
         c->message_timeout_usec = 10 * USEC_PER_SEC;
         c->flow_lifetime_usec = 600 * USEC_PER_SEC;
         r = config_default_uids(c);

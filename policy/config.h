@@ -86,6 +86,7 @@ typedef struct Config {
         unsigned calls_per_uid;       /* Calls=, 32 */
         unsigned streams_per_uid;     /* Streams=, 8 */
         unsigned flows_per_uid;       /* Flows=, 8 */
+        unsigned flows_per_minute;    /* FlowsPerMinute=, 20 */
         uint64_t message_timeout_usec; /* MessageTimeout=, 10s */
         uint64_t flow_lifetime_usec;  /* FlowLifetime=, 10min (1s…1h) */
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* io.vaultd.Web: what vaultd-web may ask. Each method takes a ticket or a state that vaultd minted; nothing here tells
- * the web process a uid or lets it choose one, and no token ever goes out this way. */
+ * the web process a uid or lets it choose one, and no token ever goes out this way.
+ *
+ * Each call is charged to the uid whose flow it concerns as soon as that is known, which is before it waits for anything:
+ * all come from vaultd-web's one account, where the callbacks of a single user could use up everybody's (T26). What
+ * belongs to nobody stays in that account and is answered at once. */
 
 #include "api/manager.h"
 #include "audit/audit.h"
@@ -18,6 +22,19 @@ static int read_ticket(Call *call, json_object *parameters, const char **ret) {
                 return 0;
         (void)call_invalid_parameter(call, bad);
         return FAILED;
+}
+
+/* r: what the look-up of *uid said. What is nobody's, or damaged, goes on: the method says what is wrong with it. */
+static int charge(Call *call, int r, const uid_t *uid) {
+        if (r == -ENOENT || r == -EBADMSG)
+                return 0;
+        return r < 0 ? r : call_charge_to(call, *uid);
+}
+
+static int charge_ticket(Manager *m, Call *call, const char *ticket) {
+        uid_t uid;
+
+        return charge(call, oauth_ticket_owner(m->oauth, ticket, &uid), &uid);
 }
 
 /* The words of a space separated list. */
@@ -46,6 +63,9 @@ static int method_page(Call *call, json_object *parameters, void *userdata) {
 
         if (read_ticket(call, parameters, &ticket) != 0)
                 return 0;
+        r = charge_ticket(m, call, ticket);
+        if (r < 0)
+                return r;
         r = oauth_page(m->oauth, ticket, &f, &failure);
         if (r == 0) {
                 const ServiceProfile *p = config_find_service(m->config, f->service);
@@ -67,6 +87,9 @@ static int method_continue(Call *call, json_object *parameters, void *userdata) 
 
         if (read_ticket(call, parameters, &ticket) != 0)
                 return 0;
+        r = charge_ticket(m, call, ticket);
+        if (r < 0)
+                return r;
         r = oauth_continue(m->oauth, ticket, &location, &failure);
         r = r == 0 ? call_reply(call, json_build("location", 's', location, NULL)) : manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
@@ -90,12 +113,18 @@ static int method_callback(Call *call, json_object *parameters, void *userdata) 
         _cleanup_(flow_freep) Flow *f = NULL;
         CallbackAnswer answer = {};
         Manager *m = userdata;
+        uid_t uid = UID_INVALID;
         Failure failure = {};
         const char *bad;
         int r;
 
         if (json_dispatch(parameters, callback_fields, &answer, &bad) < 0)
                 return call_invalid_parameter(call, bad);
+        if (answer.state) {
+                r = charge(call, oauth_state_owner(m->oauth, answer.state, &uid), &uid);
+                if (r < 0)
+                        return r;
+        }
         r = oauth_callback(m->oauth, &answer, &f, &claim_code, &failure);
         if (r == 0) {
                 const ServiceProfile *p = config_find_service(m->config, f->service);
@@ -107,7 +136,7 @@ static int method_callback(Call *call, json_object *parameters, void *userdata) 
                 explicit_bzero(claim_code, strlen(claim_code));
         } else {
                 if (r == FAILED)
-                        audit_record(&(AuditEvent){ .kind = AUDIT_CONNECT_REFUSED, .uid = UID_INVALID, .verdict = "refused", .reason = failure.message });
+                        audit_record(&(AuditEvent){ .kind = AUDIT_CONNECT_REFUSED, .uid = uid, .verdict = "refused", .reason = failure.message });
                 r = manager_reply_outcome(call, r, &failure);
         }
         failure_done(&failure);

@@ -134,12 +134,13 @@ static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *
         for (size_t i = 0; i < n; i++)
                 (void)flow_free(list[i]);
         free(list);
+        n_left += work_count(o, WORK_BEGINNING, uid) - 1; /* of which this is one */
         if (n_left >= o->config->flows_per_uid)
                 return failure_set(failure, FAILURE_LIMIT, "Run: vaultctl status", "you have %zu unfinished connections; finish some or wait until they expire", n_left);
         return 0;
 }
 
-int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
+static int begin_work(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
                 bool is_replacing_account, Flow **ret_flow, char **ret_ticket, Failure *failure) {
         _cleanup_(secret_freep) Secret *client_secret = NULL;
         _cleanup_(freep) char *redirect = NULL, *ticket = NULL;
@@ -170,6 +171,22 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
         *ret_flow = TAKE_PTR(flow);
         *ret_ticket = TAKE_PTR(ticket);
         return 0;
+}
+
+int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
+                bool is_replacing_account, Flow **ret_flow, char **ret_ticket, Failure *failure) {
+        Work work;
+        int r;
+
+        /* Before anything makes way for it. */
+        r = work_enter(o, &work, WORK_BEGINNING, vault->uid, failure);
+        if (r != 0)
+                return r;
+        r = pace_beginning(o, vault->uid, failure);
+        if (r == 0)
+                r = begin_work(o, vault, user, p, label, way, is_replacing_account, ret_flow, ret_ticket, failure);
+        work_leave(o, &work);
+        return r;
 }
 
 int oauth_authorization_url(const Flow *f, char **ret) {

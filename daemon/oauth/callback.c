@@ -163,6 +163,20 @@ static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow 
         return r;
 }
 
+/* One of few at once; whoever is refused here has not used up the state and may come again. */
+static int callback_in_turn(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret, char **ret_claim_code, Failure *failure) {
+        _cleanup_(flow_freep) Flow *flow = taken;
+        Work work;
+        int r;
+
+        r = work_enter(o, &work, WORK_EXCHANGE, flow->uid, failure);
+        if (r != 0)
+                return r;
+        r = callback_finish(o, TAKE_PTR(flow), a, ret, ret_claim_code, failure);
+        work_leave(o, &work);
+        return r;
+}
+
 int oauth_callback(Oauth *o, const CallbackAnswer *a, Flow **ret, char **ret_claim_code, Failure *failure) {
         Flow *flow = NULL;
         int r;
@@ -170,7 +184,7 @@ int oauth_callback(Oauth *o, const CallbackAnswer *a, Flow **ret, char **ret_cla
         r = callback_find(o, a->state, FLOW_WAY_PAGE, &flow, failure);
         if (r != 0)
                 return r;
-        return callback_finish(o, flow, a, ret, ret_claim_code, failure);
+        return callback_in_turn(o, flow, a, ret, ret_claim_code, failure);
 }
 
 /* The parameters of a pasted redirect URL; whoever repeats one has two answers and gets none. */
@@ -237,7 +251,7 @@ int oauth_paste(Oauth *o, uid_t uid, const char *flow_id, const char *url, Flow 
                 digest = issuer_digest(flow->authority.issuer);
                 const CallbackAnswer answer = { .path = digest, .state = pasted.state, .code = pasted.code, .iss = pasted.iss,
                         .error = pasted.error, .error_description = pasted.error_description };
-                r = digest ? callback_finish(o, TAKE_PTR(flow), &answer, ret, &claim_code, failure) : -ENOMEM;
+                r = digest ? callback_in_turn(o, TAKE_PTR(flow), &answer, ret, &claim_code, failure) : -ENOMEM;
         }
         pasted_answer_done(&pasted);
         return r;

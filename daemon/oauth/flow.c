@@ -86,7 +86,33 @@ int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure 
         return 0;
 }
 
-static bool flow_has_tokens(const Flow *f) {
+int oauth_ticket_owner(Oauth *o, const char *ticket, uid_t *ret) {
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        uint8_t digest[32];
+        int r;
+
+        sha256(ticket, strlen(ticket), digest);
+        r = flow_record_find_ticket(o->store, o->keyring, digest, &flow);
+        if (r < 0)
+                return r;
+        *ret = flow->uid;
+        return 0;
+}
+
+int oauth_state_owner(Oauth *o, const char *state, uid_t *ret) {
+        _cleanup_(flow_freep) Flow *flow = NULL;
+        uint8_t digest[32];
+        int r;
+
+        sha256(state, strlen(state), digest);
+        r = flow_record_read(o->store, o->keyring, digest, &flow);
+        if (r < 0)
+                return r;
+        *ret = flow->uid;
+        return 0;
+}
+
+bool flow_has_tokens(const Flow *f) {
         return f->access_token || f->refresh_token;
 }
 

@@ -7,6 +7,9 @@
 /* Shared by the files of oauth/ only. */
 
 typedef struct FlowWatch FlowWatch;
+typedef struct Pace Pace;
+typedef struct Sweep Sweep;
+typedef struct Work Work;
 
 struct Oauth {
         sd_event *event;
@@ -16,7 +19,11 @@ struct Oauth {
         const Config *config;
         char *hostname;
         FlowWatch *watches;
+        Work *works;
+        Pace *paces;
+        size_t n_paces;
         Fiber *sweeper;
+        Sweep *sweeps;
 };
 
 /* exchange.c: one HTTP exchange with an upstream, its answer a JSON object. who is the service's title, what the step ("its metadata"). */
@@ -80,6 +87,23 @@ int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const
 /* From an MCP answer body (JSON, or SSE when is_stream) the result of request id. Pure. */
 int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result);
 
+/* quota.c: what one uid may have under way here. */
+typedef enum WorkKind {
+        WORK_BEGINNING, /* discovery, registration */
+        WORK_EXCHANGE,  /* code → tokens → account */
+} WorkKind;
+struct Work { /* on the stack of the fiber that does it */
+        Work *next;
+        uid_t uid;
+        WorkKind kind;
+};
+/* Says that the work begins. FAILED: this uid has as much of that kind under way as it may; nothing is to be left then. */
+int work_enter(Oauth *o, Work *work, WorkKind kind, uid_t uid, Failure *failure);
+void work_leave(Oauth *o, Work *work);
+unsigned work_count(Oauth *o, WorkKind kind, uid_t uid);
+/* Counts one more beginning. FAILED: the uid had FlowsPerMinute= of them within a minute. */
+int pace_beginning(Oauth *o, uid_t uid, Failure *failure);
+
 /* flow.c and watch.c */
 /* Somebody else changed or ended the flow since it was read: look again. Beside FAILED, which is 1. */
 #define FLOW_MOVED 2
@@ -92,6 +116,7 @@ int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure 
  * 0; FLOW_MOVED: not ended by us, and nobody was told; -EAGAIN: the sweeper goes on with the revocation; other -errno. */
 int flow_end(Oauth *o, Flow *flow, const Failure *why);
 bool flow_is_expired(const Flow *flow);
+bool flow_has_tokens(const Flow *flow);
 const char *flow_title(Oauth *o, const Flow *flow);
 char *issuer_digest(const char *issuer);
 /* Moves the tokens into the flow and makes that durable. 0, FLOW_MOVED, -errno; they are in the flow in any case. */
@@ -99,4 +124,3 @@ int flow_keep_tokens(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tok
 /* Fills in the claim's secret and parks the grant. */
 int flow_quarantine(Oauth *o, const Vault *vault, Flow **flow, char **ret_claim_code, Failure *failure);
 void watch_notify(Oauth *o, const char *flow_id, const Failure *why);
-int oauth_sweep(void *userdata);

@@ -37,6 +37,10 @@ int oauth_authorization_url(const Flow *flow, char **ret);
 /* The link to our own page. */
 int oauth_page_link(Oauth *o, const char *ticket, char **ret);
 
+/* Who began the flow behind a link's ticket, or behind a state, whatever became of it meanwhile; waits for nothing. -ENOENT: nobody did. */
+int oauth_ticket_owner(Oauth *o, const char *ticket, uid_t *ret);
+int oauth_state_owner(Oauth *o, const char *state, uid_t *ret);
+
 /* The flow behind a link. Changes nothing. */
 int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure);
 /* Leaves our page: works once. */

@@ -110,6 +110,7 @@ class World(contextlib.ExitStack):
         self._with_platform, self._platform_options = platform, platform_options
         self._provider_options = provider_options
         self.vaultd_process = self.web_process = None
+        self.more_upstreams = []        # addresses that vaultd may reach besides the stack's
 
     # Life
 
@@ -169,7 +170,10 @@ class World(contextlib.ExitStack):
     def configure(self, settings=None, custody=None, policy=None):
         """Writes the administrator's files; takes effect at the next start of vaultd."""
         settings = self._settings if settings is None else settings
-        allowed = " ".join(url.split("/")[2] for url in (self.stack.issuer, self.stack.url, self.platform_url))
+        allowed = " ".join(url.split("/")[2] for url in (self.stack.issuer, self.stack.url, self.platform_url, *self.more_upstreams))
+        # Tests begin connections faster than people do; one that is about that says so itself.
+        if "FlowsPerMinute" not in settings:
+            settings = settings.replace("[Limits]\n", "[Limits]\nFlowsPerMinute=1000\n") if "[Limits]" in settings else settings + "\n[Limits]\nFlowsPerMinute=1000\n"
         (self.root / "etc/vaultd.conf").write_text(
             f"[Platform]\nUrl={self.platform_url}\nAdoptWait=1s\n\n[Http]\nCaFile={self.stack.ca}\nAllowPrivate={allowed}\n\n"
             f"[Web]\nLoopbackPort={self.port}\n\n" + self._identity(settings) + settings)

@@ -35,6 +35,7 @@ static void assert_defaults(const Config *c) {
         assert_int_equal(c->calls_per_uid, 32);
         assert_int_equal(c->streams_per_uid, 8);
         assert_int_equal(c->flows_per_uid, 8);
+        assert_int_equal(c->flows_per_minute, 20);
         assert_int_equal(c->message_timeout_usec, 10000000);
         assert_int_equal(c->flow_lifetime_usec, 600000000);
 }
@@ -140,7 +141,7 @@ static void every_key_is_read(void **state) {
                         "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
                         "[Identity]\nElevated=record\nContainers=refuse\n"
                         "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
-                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nMessageTimeout="
+                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nFlowsPerMinute=5\nMessageTimeout="
                         "500ms\nFlowLifetime=1h\n");
         tree_write(&t, "admin/services.d/1.conf",
                         SERVICE("one") "Title=The One\nCustody=platform\nPasteBack=match\nScopes=a "
@@ -174,6 +175,7 @@ static void every_key_is_read(void **state) {
         assert_int_equal(c->calls_per_uid, 2);
         assert_int_equal(c->streams_per_uid, 4);
         assert_int_equal(c->flows_per_uid, 3);
+        assert_int_equal(c->flows_per_minute, 5);
         assert_int_equal(c->message_timeout_usec, 500000);
         assert_int_equal(c->flow_lifetime_usec, 3600000000);
 

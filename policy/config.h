@@ -20,10 +20,19 @@ typedef enum PasteBack {
         PASTE_BACK_NO,
 } PasteBack;
 
+/* What a user connects a service with. */
+typedef enum ServiceAuth {
+        SERVICE_AUTH_OAUTH,
+        SERVICE_AUTH_BEARER,      /* a token that the service hands out by hand */
+        SERVICE_AUTH_BOTH,        /* either of them */
+        SERVICE_AUTH_ENVIRONMENT, /* a value that programs find in a variable; no MCP server is involved */
+} ServiceAuth;
+
 typedef struct ServiceProfile {
         char *name;  /* Name=: [a-z0-9-]{1,32} */
         char *title; /* Title=: for people, ≤ 64 printable */
-        char *url;   /* Url=: the MCP server, https */
+        char *url;   /* Url=: the MCP server, https; with Auth=environment the service itself, by default its first host */
+        ServiceAuth auth; /* Auth= */
         Custody custody;
         PasteBack paste_back;
         char **scopes;        /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
@@ -31,8 +40,11 @@ typedef struct ServiceProfile {
         char *client_secret_file; /* ClientSecretFile=: readable by vaultd, closed to group and others */
         char *redirect_host;  /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
         char *account_tool;   /* AccountTool=: MCP tool that says who the account is; NULL: OIDC userinfo */
+        char *account_url;        /* AccountUrl=: answers whose token it is to a GET, for tokens that are no OAuth grants; NULL */
         char *account_id_field;   /* AccountIdField=: default "id" */
         char *account_name_field; /* AccountNameField=: default "name" */
+        char *variable;       /* Variable=: with Auth=environment, its name; else NULL */
+        char **allowed_hosts; /* AllowedHosts=: with Auth=environment, where the value may be sent; else NULL */
         char *file;           /* where it was read */
         unsigned line;
 } ServiceProfile;
@@ -56,6 +68,7 @@ typedef struct ServerPolicy {
         char **tools; /* Tools=: on */
         char **ask;   /* Ask=: a person confirms each call */
         char **deny;  /* Deny= wins over both */
+        char **token_readers; /* TokenReaders=: who may read the token itself (V6), as "user:NAME"; NULL: nobody */
         char *file;
         unsigned line;
 } ServerPolicy;
@@ -118,5 +131,7 @@ const ServiceProfile *config_find_service(const Config *c, const char *name);
 const ServerPolicy *config_find_server(const Config *c, const char *service); /* merged over files at load */
 
 typedef enum ToolVerdict { TOOL_OFF, TOOL_ASK, TOOL_ON } ToolVerdict;
+/* Whether the user, by its name on this host, may read a token of the service; nobody may unless a file says so. Pure. */
+bool server_policy_may_read_token(const ServerPolicy *p, const char *user);
 /* deny > ask > on; not mentioned = off. Pure. */
 ToolVerdict server_policy_tool(const ServerPolicy *p, const char *tool);

@@ -8,18 +8,22 @@
  * that holds it. What nobody mentions is off (M1). Names are exact in this version; '*' is a fault rather
  * than a tool of that name, so that nobody believes in it.
  *
+ * TokenReaders= is a right of its own (V6): to have a tool on says nothing about seeing the token, so there is no default and no
+ * word for everybody. It names users only in this version: what a group is would have to be asked of the name service.
+ *
  * Invariant: server_policy_tool() is pure; everything that decides about a tool calls it and nothing else. */
 
 #include "policy/server-policy.h"
 #include "policy/value.h"
 
-#define KEY(name, member)                                                                                   \
-        { .key = name, .parse = value_tool_list, .offset = offsetof(ServerPolicy, member), .is_list = true }
+#define KEY(name, parser, member)                                                                           \
+        { .key = name, .parse = parser, .offset = offsetof(ServerPolicy, member), .is_list = true }
 
 static const KeyRule server_keys[] = {
-        KEY("Tools", tools),
-        KEY("Ask", ask),
-        KEY("Deny", deny),
+        KEY("Tools", value_tool_list, tools),
+        KEY("Ask", value_tool_list, ask),
+        KEY("Deny", value_tool_list, deny),
+        KEY("TokenReaders", value_subject_list, token_readers),
 };
 
 static const SectionRule sections[] = {
@@ -31,6 +35,7 @@ void server_policy_done(ServerPolicy *p) {
         text_list_free(p->tools);
         text_list_free(p->ask);
         text_list_free(p->deny);
+        text_list_free(p->token_readers);
         free(p->file);
         *p = (ServerPolicy){};
 }
@@ -89,4 +94,16 @@ ToolVerdict server_policy_tool(const ServerPolicy *p, const char *tool) {
         if (text_list_contains(p->ask, tool))
                 return TOOL_ASK;
         return text_list_contains(p->tools, tool) ? TOOL_ON : TOOL_OFF;
+}
+
+bool server_policy_may_read_token(const ServerPolicy *p, const char *user) {
+        if (!p || isempty(user))
+                return false;
+        for (char **subject = p->token_readers; subject && *subject; subject++) {
+                const char *name = startswith(*subject, "user:");
+
+                if (name && streq(name, user))
+                        return true;
+        }
+        return false;
 }

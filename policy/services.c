@@ -7,8 +7,13 @@
  * that is a fault naming both places. The client secret is not part of the profile, only the path of its
  * file: profiles are shown and logged. */
 
+#include <stdio.h>
+
 #include "policy/services.h"
 #include "policy/value.h"
+#include "util/url.h"
+
+#define ALLOWED_HOSTS_MAX 16U /* of one credential at the Claude Platform */
 
 #define KEY(name, parser, member, ...)                                                                      \
         { .key = name, .parse = parser, .offset = offsetof(ServiceProfile, member), __VA_ARGS__ }
@@ -16,7 +21,10 @@
 static const KeyRule service_keys[] = {
         KEY("Name", value_name, name, .is_required = true),
         KEY("Title", value_title, title),
-        KEY("Url", value_url, url, .is_required = true),
+        KEY("Url", value_url, url),
+        KEY("Auth", value_auth, auth),
+        KEY("Variable", value_variable, variable),
+        KEY("AllowedHosts", value_host_list, allowed_hosts, .is_list = true),
         KEY("Custody", value_custody, custody),
         KEY("PasteBack", value_paste_back, paste_back),
         KEY("Scopes", value_scope_list, scopes, .is_list = true),
@@ -24,6 +32,7 @@ static const KeyRule service_keys[] = {
         KEY("ClientSecretFile", value_path, client_secret_file),
         KEY("RedirectHost", value_redirect_host, redirect_host),
         KEY("AccountTool", value_tool, account_tool),
+        KEY("AccountUrl", value_url, account_url),
         KEY("AccountIdField", value_field_name, account_id_field),
         KEY("AccountNameField", value_field_name, account_name_field),
 };
@@ -41,8 +50,11 @@ void service_profile_done(ServiceProfile *p) {
         free(p->client_secret_file);
         free(p->redirect_host);
         free(p->account_tool);
+        free(p->account_url);
         free(p->account_id_field);
         free(p->account_name_field);
+        free(p->variable);
+        text_list_free(p->allowed_hosts);
         free(p->file);
         *p = (ServiceProfile){};
 }
@@ -68,6 +80,41 @@ static int service_complete(ServiceProfile *p) {
         if (r < 0)
                 return r;
         return default_text(&p->account_name_field, "name");
+}
+
+/* A variable's service is its first host, unless the file names an address. */
+static int environment_complete(ServiceProfile *p, FaultList *faults) {
+        if (!p->variable || !p->allowed_hosts) {
+                fault_add(faults, p->file, p->line, "Auth=environment needs Variable= and AllowedHosts=");
+                return 0;
+        }
+        if (text_list_size(p->allowed_hosts) > ALLOWED_HOSTS_MAX)
+                fault_add(faults, p->file, p->line, "AllowedHosts= takes at most %u hosts", ALLOWED_HOSTS_MAX);
+        if (p->account_tool)
+                fault_add(faults, p->file, p->line, "Auth=environment has no MCP server, so AccountTool= cannot be asked; use AccountUrl=");
+        for (char **host = p->allowed_hosts; !p->url && *host; host++)
+                if ((*host)[0] != '*' && asprintf(&p->url, "https://%s/", *host) < 0) {
+                        p->url = NULL;
+                        return -ENOMEM;
+                }
+        if (!p->url)
+                fault_add(faults, p->file, p->line, "Auth=environment needs Url= or a host without '*' in AllowedHosts=");
+        else if (!url_is_for_hosts(p->url, p->allowed_hosts))
+                fault_add(faults, p->file, p->line, "Url= is at none of AllowedHosts=");
+        if (p->account_url && !url_is_for_hosts(p->account_url, p->allowed_hosts))
+                fault_add(faults, p->file, p->line, "AccountUrl= is at none of AllowedHosts=, so the value may not be sent there");
+        return 0;
+}
+
+/* What depends on Auth=. */
+static int service_check_auth(ServiceProfile *p, FaultList *faults) {
+        if (p->auth == SERVICE_AUTH_ENVIRONMENT)
+                return environment_complete(p, faults);
+        if (!p->url)
+                fault_add(faults, p->file, p->line, "[Service] lacks Url=");
+        if (p->variable || p->allowed_hosts)
+                fault_add(faults, p->file, p->line, "Variable= and AllowedHosts= go with Auth=environment only");
+        return 0;
 }
 
 /* Takes the profile over. */
@@ -99,13 +146,19 @@ int services_read_file(Config *c, const char *path, const IniFile *ini, FaultLis
                 _cleanup_(service_profile_done) ServiceProfile p = { .line = ini->sections[i].line };
                 const SectionRule *rule = section_find(
                                 path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
+                size_t n_faults;
 
                 if (!rule)
                         continue;
                 p.file = strdup(path);
                 if (!p.file)
                         return -ENOMEM;
+                n_faults = faults->list.n_faults;
                 r = section_apply(path, &ini->sections[i], rule, &p, faults);
+                if (r < 0)
+                        return r;
+                /* What belongs together is looked at where each part is sound by itself. */
+                r = faults->list.n_faults == n_faults ? service_check_auth(&p, faults) : 0;
                 if (r < 0)
                         return r;
                 if (!p.name || !p.url) /* a fault has been added */

@@ -20,6 +20,8 @@
 #define TOKEN_MAX_SIZE 256U
 #define TOOL_MAX_SIZE  128U
 #define FIELD_MAX_SIZE 64U
+#define USER_MAX_SIZE  256U /* LOGIN_NAME_MAX */
+#define VARIABLE_MAX_SIZE 128U
 
 typedef struct Unit {
         const char *name;
@@ -174,6 +176,20 @@ static bool host_port_is_legal(const char *text) {
         return http_host_port_parse(text, &host, &port) >= 0;
 }
 
+/* Whom a rule is for. What a user's name may be is the name service's business (also "alice@example.com" or "EXAMPLE\\alice"), so only
+ * what could not be told apart on a line is refused. */
+static bool subject_is_legal(const char *subject) {
+        const char *name = startswith(subject, "user:");
+        size_t n = name ? strlen(name) : 0;
+
+        if (n == 0 || n > USER_MAX_SIZE || name[0] == '-')
+                return false;
+        for (const char *p = name; *p; p++)
+                if ((unsigned char)*p <= 0x20 || *p == 0x7f || strchr(":*?[]%,", *p))
+                        return false;
+        return true;
+}
+
 int value_name(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         return name_is_legal(value) ? text_set(field, value)
                                     : expect(expected, "a name of at most 32 characters a-z 0-9 -");
@@ -257,6 +273,14 @@ int value_proxy(const KeyRule *rule, const char *value, void *field, char expect
                                                                    "without user or password");
 }
 
+int value_variable(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        bool is_legal = consists_of(value, UPPER DIGITS "_", VARIABLE_MAX_SIZE) && !strchr(DIGITS, value[0]);
+
+        return is_legal ? text_set(field, value)
+                        : expect(expected, "the name of an environment variable, characters A-Z 0-9 _, not "
+                                           "beginning with a digit");
+}
+
 int value_redirect_host(
                 const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         return streq(value, "127.0.0.1") || streq(value, "localhost")
@@ -295,6 +319,19 @@ int value_paste_back(
         if (i < 0)
                 return expect(expected, "yes, match or no");
         *(PasteBack *)field = (PasteBack)i;
+        return 0;
+}
+
+int value_auth(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        static const char *const words[] = { [SERVICE_AUTH_OAUTH] = "oauth",
+                [SERVICE_AUTH_BEARER] = "bearer",
+                [SERVICE_AUTH_BOTH] = "both",
+                [SERVICE_AUTH_ENVIRONMENT] = "environment" };
+        int i = word_index(value, words, ELEMENTSOF(words));
+
+        if (i < 0)
+                return expect(expected, "oauth, bearer, both or environment");
+        *(ServiceAuth *)field = (ServiceAuth)i;
         return 0;
 }
 
@@ -410,4 +447,17 @@ int value_host_port_list(
         return list_parse(value, host_port_is_legal,
                         "host:port separated by blanks (an IPv6 address in brackets, no wildcards)", field,
                         expected);
+}
+
+int value_host_list(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return list_parse(value, url_host_pattern_is_legal,
+                        "host names in lower case or *.domain, without scheme or port, separated by blanks", field,
+                        expected);
+}
+
+int value_subject_list(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return list_parse(value, subject_is_legal,
+                        "user:NAME separated by blanks (no groups and no wildcards in this version)", field, expected);
 }

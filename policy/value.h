@@ -17,6 +17,8 @@ ValueFunction value_date;          /* char *: YYYY-MM-DD */
 ValueFunction value_path;          /* char *: absolute */
 ValueFunction value_url;           /* char *: https, without query */
 ValueFunction value_origin;        /* char *: "https://host[:port]", in its one form */
+ValueFunction value_variable;      /* char *: [A-Z_][A-Z0-9_]{0,127} */
+ValueFunction value_auth;          /* ServiceAuth */
 ValueFunction value_proxy;         /* char *: "http[s]://host:port" */
 ValueFunction value_redirect_host; /* char *: 127.0.0.1 or localhost */
 ValueFunction value_custody;       /* Custody */
@@ -29,6 +31,8 @@ ValueFunction value_name_list;
 ValueFunction value_tool_list;
 ValueFunction value_scope_list;     /* RFC 6749 section 3.3 */
 ValueFunction value_host_port_list; /* "host:port" */
+ValueFunction value_host_list;      /* hosts and "*.domain", as url_host_pattern_is_legal() has them */
+ValueFunction value_subject_list;   /* "user:NAME" */
 
 #define LIST_MAX 1024U
 size_t text_list_size(char **list);

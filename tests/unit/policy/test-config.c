@@ -321,6 +321,53 @@ static void policies_of_all_files_add_up_and_deny_wins(void **state) {
         tree_close(&t);
 }
 
+static void nobody_reads_tokens_unless_named(void **state) {
+        const ServerPolicy *a, *b;
+        Tree t;
+
+        tree_open(&t);
+        tree_write(&t, "vendor/policy.d/50-a.conf", "[Server a]\nTools=x\n[Server b]\nTokenReaders=user:bob\n");
+        tree_write(&t, "admin/policy.d/60-a.conf", "[Server a]\nTokenReaders=user:alice\n");
+        tree_write(&t, "admin/policy.d/70-a.conf", "[Server a]\nTokenReaders=user:carol\n");
+        assert_int_equal(tree_load(&t), 0);
+        a = config_find_server(t.config, "a");
+        b = config_find_server(t.config, "b");
+        assert_true(server_policy_may_read_token(a, "alice"));
+        assert_true(server_policy_may_read_token(a, "carol"));
+        assert_true(server_policy_may_read_token(b, "bob"));
+        assert_false(server_policy_may_read_token(b, "alice")); /* another server's */
+        assert_false(server_policy_may_read_token(a, "bob"));
+        assert_false(server_policy_may_read_token(a, "alic"));
+        assert_false(server_policy_may_read_token(a, "alicex"));
+        assert_false(server_policy_may_read_token(a, "Alice"));
+        assert_false(server_policy_may_read_token(a, "user:alice"));
+        assert_false(server_policy_may_read_token(a, ""));
+        assert_false(server_policy_may_read_token(a, NULL));
+        assert_false(server_policy_may_read_token(NULL, "alice"));
+        tree_close(&t);
+}
+
+static void variables_bring_their_hosts(void **state) {
+        const ServiceProfile *p;
+        Tree t;
+
+        tree_open(&t);
+        tree_write(&t, "admin/services.d/gh.conf",
+                        "[Service]\nName=gh\nTitle=GitHub\nAuth=environment\nVariable=GH_TOKEN\n"
+                        "AllowedHosts=*.github.test api.github.test\nAllowedHosts=uploads.github.test\n"
+                        "AccountUrl=https://api.github.test/user\n");
+        assert_int_equal(tree_load(&t), 0);
+        p = config_find_service(t.config, "gh");
+        assert_int_equal(p->auth, SERVICE_AUTH_ENVIRONMENT);
+        assert_string_equal(p->variable, "GH_TOKEN");
+        assert_string_equal(p->allowed_hosts[0], "*.github.test");
+        assert_string_equal(p->allowed_hosts[2], "uploads.github.test");
+        assert_null(p->allowed_hosts[3]);
+        assert_string_equal(p->url, "https://api.github.test/"); /* the first that is one host */
+        assert_string_equal(p->account_url, "https://api.github.test/user");
+        tree_close(&t);
+}
+
 static void writable_by_others_refused(void **state) {
         static const struct {
                 const char *path;
@@ -520,6 +567,8 @@ int main(void) {
                 { "other-names-are-passed-over", other_names_are_passed_over },
                 { "one-service-name-twice-is-a-fault", one_service_name_twice_is_a_fault },
                 { "policies-of-all-files-add-up-and-deny-wins", policies_of_all_files_add_up_and_deny_wins },
+                { "nobody-reads-tokens-unless-named", nobody_reads_tokens_unless_named },
+                { "variables-bring-their-hosts", variables_bring_their_hosts },
                 { "writable-by-others-refused", writable_by_others_refused },
                 { "foreign-owner-refused", foreign_owner_refused },
                 { "symbolic-link-refused", symbolic_link_refused },

@@ -188,9 +188,9 @@ static void faulty_services_are_faults(void **state) {
                 { HEAD "Custodian=host\n",
                                 "4: unknown key 'Custodian' in [Service], did you mean 'Custody'?" },
                 { HEAD "Elevated=refuse\n", "4: unknown key 'Elevated' in [Service], expected one of "
-                                            "Name Title Url Custody PasteBack Scopes ClientId "
+                                            "Name Title Url Auth Variable AllowedHosts Custody PasteBack Scopes ClientId "
                                             "ClientSecretFile RedirectHost "
-                                            "AccountTool AccountIdField AccountNameField" },
+                                            "AccountTool AccountUrl AccountIdField AccountNameField" },
                 { HEAD "Name=y\n", "4: Name= appears twice, first in line 2" },
                 { HEAD "Title=a\nTitle=a\n", "5: Title= appears twice, first in line 4" },
                 { HEAD "Title=\xe2\x80\xaetxt\n", "4: Title= expects at most 64 bytes of printable text" },
@@ -212,6 +212,47 @@ static void faulty_services_are_faults(void **state) {
         check_rows("vendor/services.d/x.conf", rows, ELEMENTSOF(rows));
 }
 
+#define SUBJECTS "user:NAME separated by blanks (no groups and no wildcards in this version)"
+#define HOSTS    "host names in lower case or *.domain, without scheme or port, separated by blanks"
+#define VARIABLE "the name of an environment variable, characters A-Z 0-9 _, not beginning with a digit"
+#define VALUE    "[Service]\nName=x\nAuth=environment\n"
+
+static void faulty_kinds_of_credentials_are_faults(void **state) {
+        static const FaultRow rows[] = {
+                { HEAD "Auth=oauth\n", NULL },
+                { HEAD "Auth=bearer\nAccountUrl=https://x.test/me\n", NULL },
+                { HEAD "Auth=both\n", NULL },
+                { HEAD "Auth=token\n", "4: Auth= expects oauth, bearer, both or environment" },
+                { "[Service]\nName=x\nAuth=bearer\n", "1: [Service] lacks Url=" },
+                { HEAD "Variable=A\n", "1: Variable= and AllowedHosts= go with Auth=environment only" },
+                { HEAD "Auth=bearer\nAllowedHosts=x.test\n",
+                                "1: Variable= and AllowedHosts= go with Auth=environment only" },
+                { VALUE "Variable=GH_TOKEN\nAllowedHosts=x.test *.x.test\nAccountUrl=https://api.x.test/me\n", NULL },
+                { VALUE "Variable=GH_TOKEN\n", "1: Auth=environment needs Variable= and AllowedHosts=" },
+                { VALUE "AllowedHosts=x.test\n", "1: Auth=environment needs Variable= and AllowedHosts=" },
+                { VALUE "Variable=A\nAllowedHosts=*.x.test\n",
+                                "1: Auth=environment needs Url= or a host without '*' in AllowedHosts=" },
+                { VALUE "Variable=A\nAllowedHosts=*.x.test\nUrl=https://api.x.test/v1\n", NULL },
+                { VALUE "Variable=A\nAllowedHosts=x.test\nUrl=https://evil.test/\n", "1: Url= is at none of AllowedHosts=" },
+                { VALUE "Variable=A\nAllowedHosts=x.test\nAccountUrl=https://evil.test/me\n",
+                                "1: AccountUrl= is at none of AllowedHosts=, so the value may not be sent there" },
+                { VALUE "Variable=A\nAllowedHosts=x.test\nAccountTool=who\n",
+                                "1: Auth=environment has no MCP server, so AccountTool= cannot be asked; use AccountUrl=" },
+                { VALUE "Variable=A\nAllowedHosts=a.x b.x c.x d.x e.x f.x g.x h.x i.x j.x k.x l.x m.x n.x o.x p.x q.x\n",
+                                "1: AllowedHosts= takes at most 16 hosts" },
+                { VALUE "Variable=A\nAllowedHosts=https://x.test\n", "5: AllowedHosts= expects " HOSTS },
+                { VALUE "Variable=A\nAllowedHosts=x.test:443\n", "5: AllowedHosts= expects " HOSTS },
+                { VALUE "Variable=A\nAllowedHosts=X.test\n", "5: AllowedHosts= expects " HOSTS },
+                { VALUE "Variable=A\nAllowedHosts=*\n", "5: AllowedHosts= expects " HOSTS },
+                { VALUE "Variable=A\nAllowedHosts=*.test\n", "5: AllowedHosts= expects " HOSTS },
+                { VALUE "Variable=gh\n", "4: Variable= expects " VARIABLE },
+                { VALUE "Variable=1A\n", "4: Variable= expects " VARIABLE },
+                { VALUE "Variable=A-B\n", "4: Variable= expects " VARIABLE },
+        };
+
+        check_rows("admin/services.d/x.conf", rows, ELEMENTSOF(rows));
+}
+
 static void faulty_server_policies_are_faults(void **state) {
         static const FaultRow rows[] = {
                 { "[Server x]\nTools=a b\nTools=c\nAsk=d\nDeny=e\n", NULL },
@@ -224,7 +265,14 @@ static void faulty_server_policies_are_faults(void **state) {
                                              "this version), characters A-Z a-z 0-9 _ - . /" },
                 { "[Server x]\nDenny=a\n", "2: unknown key 'Denny' in [Server], did you mean 'Deny'?" },
                 { "[Server x]\nAllow=user:alice\n", "2: unknown key 'Allow' in [Server], expected "
-                                                    "one of Tools Ask Deny" },
+                                                    "one of Tools Ask Deny TokenReaders" },
+                { "[Server x]\nTokenReaders=user:alice user:EX\\bob\nTokenReaders=user:carol@ex.test\n", NULL },
+                { "[Server x]\nTokenReaders=alice\n", "2: TokenReaders= expects " SUBJECTS },
+                { "[Server x]\nTokenReaders=*\n", "2: TokenReaders= expects " SUBJECTS },
+                { "[Server x]\nTokenReaders=user:*\n", "2: TokenReaders= expects " SUBJECTS },
+                { "[Server x]\nTokenReaders=user:\n", "2: TokenReaders= expects " SUBJECTS },
+                { "[Server x]\nTokenReaders=group:staff\n", "2: TokenReaders= expects " SUBJECTS },
+                { "[Server x]\nTokenReaders=user:alice,user:bob\n", "2: TokenReaders= expects " SUBJECTS },
                 { "[Server x]\nTools=a\n[Server y]\n[Server x]\nDeny=a\n",
                                 "4: section appears twice, first in line 1" },
         };
@@ -315,6 +363,10 @@ static void faults_never_show_values(void **state) {
                 "ClientSecretFile",
                 "RedirectHost",
                 "AccountTool",
+                "AccountUrl",
+                "Auth",
+                "Variable",
+                "AllowedHosts",
                 "AccountIdField",
                 "ClientSecret",
                 "Bad-Key",
@@ -339,6 +391,7 @@ int main(void) {
                 { "malformed-lines-are-faults", malformed_lines_are_faults },
                 { "wrong-values-are-faults", wrong_values_are_faults },
                 { "faulty-services-are-faults", faulty_services_are_faults },
+                { "faulty-kinds-of-credentials-are-faults", faulty_kinds_of_credentials_are_faults },
                 { "faulty-server-policies-are-faults", faulty_server_policies_are_faults },
                 { "nul-byte-is-a-fault", nul_byte_is_a_fault },
                 { "overlong-line-is-a-fault", overlong_line_is_a_fault },

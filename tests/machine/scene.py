@@ -82,12 +82,12 @@ class Conversation:
 
 
 class Scene(Machine):
-    def __init__(self, stage, name=None):
+    def __init__(self, stage, name=None, overlay=None):
         self.accounts = {}
         self.node = subprocess.run([str(TREE / "tests/fixtures/node/install")], check=True, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout.strip()
         binds = [(TREE, "/src", False), (stage, "/stage", False), (self.node, self.node, False)]
-        super().__init__(name, binds)
+        super().__init__(name, binds, overlay)
 
     def install(self):
         self.run(["/src/install.sh", "--staged", "/stage", "--yes"])

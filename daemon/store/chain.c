@@ -98,6 +98,18 @@ int chain_advance(StoreChain *chain, const StoreBatch *first, const StoreBatch *
         return 0;
 }
 
+int chain_link(const uint8_t *stored, size_t size, const StoreBatch *first, const StoreBatch *end,
+                Buffer *ret) {
+        StoreChain chain = {};
+        int r = 0;
+
+        if (stored)
+                r = chain_decode(stored, size, &chain);
+        if (r >= 0)
+                r = chain_advance(&chain, first, end);
+        return r < 0 ? r : chain_encode(&chain, ret);
+}
+
 int store_chain(Store *s, StoreChain *ret) {
         _cleanup_(buffer_done) Buffer value = {};
         StoreKey key;

@@ -3,25 +3,14 @@
 
 #include <pthread.h>
 
-#include <lmdb.h>
-
 #include "store/store.h"
 
-/* What store.c, writer.c and batch.c share. Nobody else includes this but their unit tests. */
+/* What the files of the store share: keys, batches, the queue to the writer, and what a body has to do. Nobody else includes this
+ * but their unit tests. */
 
 /* kind, uid (big endian), id: byte order is key order, so a uid's records of a kind are neighbours. */
 #define STORE_KEY_HEAD 5U
 #define STORE_KEY_MAX  (STORE_KEY_HEAD + STORE_ID_MAX)
-
-/* What LMDB's map is larger than asked for, and what is kept allocated on disk behind the last page: a delete copies pages before
- * it frees any, so without room of its own a full store could never be emptied. */
-#define STORE_MAP_RESERVE  (UINT64_C(32) << 20)
-#define STORE_DISK_RESERVE (UINT64_C(256) << 10)
-/* How far ahead the disk is reserved at once, where there is room: each new reservation makes the next sync several times dearer. */
-#define STORE_DISK_AHEAD (UINT64_C(4) << 20)
-
-/* The version of what lies under the keys. A newer one is refused, an older one will be converted by whoever raises this. */
-#define STORE_SCHEMA_VERSION 1U
 
 typedef enum BatchOperationType {
         BATCH_EXPECT,
@@ -50,15 +39,27 @@ struct StoreBatch {
         int result;
 };
 
+/* Where the records are: LMDB (body-lmdb.c) or memory (body-memory.c). The loop's thread reads, the writer thread commits,
+ * both at the same time. */
+typedef struct StoreBody {
+        /* What is read between begin and end is one committed state. Calls do not nest. */
+        int (*read_begin)(Store *s);
+        void (*read_end)(Store *s);
+        /* Between the two. *ret is borrowed until read_end(). -ENOENT, -EIO. */
+        int (*get)(Store *s, const uint8_t *key, size_t key_size, const uint8_t **ret, size_t *ret_size);
+        /* Visits what begins with prefix, in key order, until visit returns non-zero. -EIO for a key that is none. */
+        int (*walk)(Store *s, const uint8_t *prefix, size_t prefix_size, StoreVisit visit, void *userdata);
+        /* Commits the group as far as it goes and fills in each result. Whatever is left in doubt ends the process. */
+        void (*commit)(Store *s, StoreBatch *group);
+        /* Releases s->data. */
+        void (*close)(Store *s);
+} StoreBody;
+
 struct Store {
-        MDB_env *env;
-        MDB_dbi dbi;
-        uint64_t map_size;     /* as asked for */
-        uint64_t reserved_end; /* writer thread: the file is allocated up to here */
-        int lock_fd;
+        const StoreBody *body;
+        void *data; /* the body's */
         /* The loop's side. */
         pthread_t loop_thread;
-        MDB_txn *reader; /* reset between calls */
         unsigned n_reading;
         sd_event_source *done_source;
         /* Between the loop and the writer. */
@@ -72,11 +73,13 @@ struct Store {
         bool has_writer;
 };
 
+/* A store without a writer. Takes data over, also when it fails (-ENOMEM). */
+int store_new(const StoreBody *body, void *data, Store **ret);
+
 /* Returns the size of the encoded key. */
 size_t store_key_encode(const StoreKey *key, uint8_t ret[static STORE_KEY_MAX]);
-
-/* An LMDB result as -errno: full map or disk is -ENOSPC, a file that is not LMDB's -EINVAL, damage -EIO. */
-int store_errno(int mdb_result);
+/* The inverse; -EIO for what it cannot have made. */
+int store_key_decode(const uint8_t *bytes, size_t size, StoreKey *ret);
 
 /* The chain's record (chain.c). Decoding: -EBADMSG, -ENOMEM. */
 int chain_key(StoreKey *ret);
@@ -84,6 +87,8 @@ int chain_decode(const uint8_t *value, size_t size, StoreChain *ret);
 int chain_encode(const StoreChain *chain, Buffer *ret);
 /* Moves the chain on over the changes of the batches from first up to, not including, end whose result is 0. -ENOMEM. */
 int chain_advance(StoreChain *chain, const StoreBatch *first, const StoreBatch *end);
+/* The same from the stored value (NULL: none yet) to the one to be stored. */
+int chain_link(const uint8_t *stored, size_t size, const StoreBatch *first, const StoreBatch *end, Buffer *ret);
 
 /* Starts the writer thread and its event source. */
 int writer_start(Store *s, sd_event *event);

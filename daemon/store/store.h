@@ -6,12 +6,12 @@
 #include "util/buffer.h"
 #include "util/macro.h"
 
-/* The one LMDB environment. Reads happen in the loop (microseconds) and see the last committed state; writes are batches that
+/* Records under keys, in the one LMDB environment (or, for tests, in memory). Reads happen in the loop (microseconds) and see the last committed state; writes are batches that
  * a writer thread commits in groups, durably, all or nothing. Design: "Store".
  *
  * Records of kind RECORD_META, all of uid 0:
  *     id        written by               holds
- *     schema    store.c, migration       magic and version of what lies under the keys
+ *     schema    schema.c                 magic and version of what lies under the keys
  *     chain     the writer, each commit  number and digest of the last commit (chain.c) */
 
 typedef struct Store Store;
@@ -51,6 +51,8 @@ enum {
  * address space only. Callbacks come from event.
  * -EPROTONOSUPPORT: a newer vaultd made it. -EINVAL: not our file. -EBADMSG: the chain is damaged. -EBUSY: another process has it open. -ENOSPC, -errno of open(2). */
 int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret);
+/* A store in memory, empty, for tests: the same in all that is said here, but lost when it is freed and never full. */
+int store_open_memory(sd_event *event, Store **ret);
 /* Commits what is queued, ends the thread. Callbacks of what was queued have been called; one that queues more meanwhile gets
  * -ESHUTDOWN. Not from a callback. */
 Store *store_free(Store *s);

@@ -9,10 +9,11 @@
 
 #include <cmocka.h>
 
-#include "store/internal.h"
+#include "store/body-lmdb.h"
 #include "store/records.h"
 
-/* A store in a folder of its own, on tmpfs where there is one (thousands of commits), with its loop and a keyring. */
+/* A store in a folder of its own, on tmpfs where there is one (thousands of commits), with its loop and a keyring. With
+ * VAULTD_TEST_STORE=memory in the environment it has the memory body: what holds for any store is tried with both. */
 typedef struct Fixture {
         char dir[64];
         char kek_file[96];
@@ -20,11 +21,12 @@ typedef struct Fixture {
         sd_event *event;
         Store *store;
         Keyring *keyring;
+        pthread_mutex_t commit_gate; /* held: the writer waits before its next commit */
 } Fixture;
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
-/* Closes and opens again; what is not on disk is lost. */
+/* Closes and opens again; what is not on disk is lost. A store in memory stays as it is. */
 void fixture_reopen(Fixture *f, uint64_t map_size);
 void fixture_close(Fixture *f);
 int fixture_open(Fixture *f, uint64_t map_size);
@@ -53,12 +55,22 @@ typedef struct Slot {
         Collector *collector;
         size_t index;
 } Slot;
-MDB_txn *writer_hold(Fixture *f);
-void writer_release(MDB_txn *held);
+void writer_hold(Fixture *f);
+void writer_release(Fixture *f);
 void collect(Fixture *f, Slot *slot, StoreBatch *batch);
 void run_until(Fixture *f, const size_t *n, size_t wanted);
 /* How many transactions were ever committed. */
 size_t transactions(Fixture *f);
+
+/* The LMDB body of the fixture's store, for what is about its file. */
+LmdbBody *lmdb_of(Fixture *f);
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+/* A test of what only a file has; left out of a run with the memory body. */
+extern bool on_disk;
+#define TEST_ON_DISK(f) cmocka_unit_test_prestate_setup_teardown(f, fixture_setup, fixture_teardown, &on_disk)
+#define RUN_TESTS(name, tests) run_group((name), (tests), ELEMENTSOF(tests))
+int run_group(const char *name, const struct CMUnitTest *tests, size_t n);
 
 /* Runs function in a forked child (which must not use cmocka's assertions) and returns wait status; its stderr goes to *ret_stderr
  * (freed by the caller) when that is not NULL. */

@@ -126,8 +126,6 @@ static void uids_with_a_vault_are_listed_in_order(void **state) {
         assert_non_null(b);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(all_of_it_goes_and_nothing_of_anothers),
@@ -137,5 +135,5 @@ int main(void) {
                 TEST(uids_with_a_vault_are_listed_in_order),
         };
 
-        return cmocka_run_group_tests_name("aside", tests, NULL, NULL);
+        return RUN_TESTS("aside", tests);
 }

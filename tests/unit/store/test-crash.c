@@ -152,13 +152,11 @@ static void killed_creation_can_be_repeated(void **state) {
         }
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(killed_writer_loses_nothing_acknowledged),
                 TEST(killed_creation_can_be_repeated),
         };
 
-        return cmocka_run_group_tests_name("crash", tests, NULL, NULL);
+        return RUN_TESTS("crash", tests);
 }

@@ -504,8 +504,6 @@ static void ill_formed_lists_are_refused(void **state) {
         }
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(each_byte_counts),
@@ -515,7 +513,7 @@ int main(void) {
                 TEST(row_of_another_service_is_refused),
                 TEST(clear_members_of_sealed_records_are_covered),
                 TEST(another_kek_opens_nothing),
-                TEST(secrets_are_not_in_the_file),
+                TEST_ON_DISK(secrets_are_not_in_the_file),
                 TEST(damaged_flow_does_not_hide_those_of_others),
                 TEST(damaged_credential_is_not_left_out),
                 TEST(unknown_field_is_passed_over),
@@ -523,5 +521,5 @@ int main(void) {
                 TEST(ill_formed_lists_are_refused),
         };
 
-        return cmocka_run_group_tests_name("damage", tests, NULL, NULL);
+        return RUN_TESTS("damage", tests);
 }

@@ -21,10 +21,9 @@ static void map_full_fails_only_what_does_not_fit(void **state) {
         Fixture *f = *state;
         Collector collector = {};
         Slot slots[5];
-        MDB_txn *held;
 
         fixture_reopen(f, 256 * 1024);
-        held = writer_hold(f);
+        writer_hold(f);
         for (size_t i = 0; i < ELEMENTSOF(slots); i++) {
                 char id[2] = { (char)('0' + i), 0 };
                 StoreKey key = key_of(RECORD_AGENT, 1, id), zero = key_of(RECORD_AGENT, 1, "0");
@@ -37,7 +36,7 @@ static void map_full_fails_only_what_does_not_fit(void **state) {
                 slots[i] = (Slot){ &collector, i };
                 collect(f, &slots[i], b);
         }
-        writer_release(held);
+        writer_release(f);
         run_until(f, &collector.n, ELEMENTSOF(slots));
         for (size_t i = 0; i < ELEMENTSOF(slots); i++) {
                 assert_int_equal(collector.order[i], i);
@@ -348,8 +347,6 @@ static void full_disk_does_not_end_the_process(void **state) {
         assert_int_equal(WEXITSTATUS(status), 28);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(map_full_fails_only_what_does_not_fit),
@@ -363,5 +360,5 @@ int main(void) {
 
         for (size_t i = 0; i < sizeof(big); i++)
                 big[i] = (char)i;
-        return cmocka_run_group_tests_name("full", tests, NULL, NULL);
+        return RUN_TESTS("full", tests);
 }

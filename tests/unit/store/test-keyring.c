@@ -275,8 +275,6 @@ static void mac_depends_on_purpose_text_and_kek(void **state) {
         assert_memory_not_equal(a, b, 32);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(key_file_of_others_is_refused),
@@ -292,5 +290,5 @@ int main(void) {
                 TEST(mac_depends_on_purpose_text_and_kek),
         };
 
-        return cmocka_run_group_tests_name("keyring", tests, NULL, NULL);
+        return RUN_TESTS("keyring", tests);
 }

@@ -522,8 +522,6 @@ static void authority_copy_owns_its_strings(void **state) {
         assert_true(b.iss_supported);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(vault_round_trips),
@@ -548,5 +546,5 @@ int main(void) {
                 TEST(authority_copy_owns_its_strings),
         };
 
-        return cmocka_run_group_tests_name("records", tests, NULL, NULL);
+        return RUN_TESTS("records", tests);
 }

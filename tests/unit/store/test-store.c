@@ -106,7 +106,7 @@ static void group_shares_one_commit(void **state) {
         Collector collector = {};
         Slot slots[200];
         size_t before = transactions(f);
-        MDB_txn *held = writer_hold(f);
+        writer_hold(f);
 
         for (size_t i = 0; i < ELEMENTSOF(slots); i++) {
                 char id[16];
@@ -115,7 +115,7 @@ static void group_shares_one_commit(void **state) {
                 slots[i] = (Slot){ &collector, i };
                 collect(f, &slots[i], batch_put(&key, id, strlen(id)));
         }
-        writer_release(held);
+        writer_release(f);
         run_until(f, &collector.n, ELEMENTSOF(slots));
         for (size_t i = 0; i < ELEMENTSOF(slots); i++) {
                 assert_int_equal(collector.results[i], 0);
@@ -131,7 +131,7 @@ static void later_batch_of_a_group_sees_the_earlier(void **state) {
         Collector collector = {};
         Slot slots[8];
         StoreKey key = key_of(RECORD_VAULT, 1000, "");
-        MDB_txn *held = writer_hold(f);
+        writer_hold(f);
 
         for (size_t i = 0; i < ELEMENTSOF(slots); i++) {
                 char text[2] = { (char)('0' + i), 0 };
@@ -141,7 +141,7 @@ static void later_batch_of_a_group_sees_the_earlier(void **state) {
                 slots[i] = (Slot){ &collector, i };
                 collect(f, &slots[i], b);
         }
-        writer_release(held);
+        writer_release(f);
         run_until(f, &collector.n, ELEMENTSOF(slots));
         assert_int_equal(collector.results[0], 0);
         for (size_t i = 1; i < ELEMENTSOF(slots); i++)
@@ -456,7 +456,7 @@ static void fiber_waits_for_its_commit(void **state) {
 
 static void cancelled_fiber_still_learns_the_outcome(void **state) {
         FiberCommit c = { .fixture = *state, .result = -1 };
-        MDB_txn *held = writer_hold(c.fixture);
+        writer_hold(c.fixture);
 
         assert_true(fiber_spawn(c.fixture->event, fiber_commits, fiber_is_done, &c, NULL) >= 0);
         while (!c.fiber)
@@ -466,7 +466,7 @@ static void cancelled_fiber_still_learns_the_outcome(void **state) {
                 assert_true(sd_event_run(c.fixture->event, 1000) >= 0);
         assert_int_equal(c.n_done, 0);
         assert_int_equal(c.result, -1);
-        writer_release(held);
+        writer_release(c.fixture);
         run_until(c.fixture, &c.n_done, 1);
         assert_int_equal(c.result, 0);
         assert_int_equal(c.suspended, -ECANCELED);
@@ -508,8 +508,6 @@ static void uncancellable_wait_ends_by_resume_alone(void **state) {
         assert_int_equal(c.result, 7);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(put_is_read_back_after_reopening),
@@ -522,22 +520,22 @@ int main(void) {
                 TEST(later_batch_of_a_group_sees_the_earlier),
                 TEST(callbacks_come_in_queue_order_across_groups),
                 TEST(callback_may_queue_more),
-                TEST(free_commits_what_is_queued),
+                TEST_ON_DISK(free_commits_what_is_queued),
                 TEST(foreach_visits_exactly_kind_and_uid_in_order),
                 TEST(nested_read_sees_the_same_state),
-                TEST(no_reader_keeps_old_pages),
-                TEST(second_opener_is_refused),
-                TEST(newer_schema_is_refused),
-                TEST(damaged_schema_is_refused),
-                TEST(schema_record_is_required),
-                TEST(foreign_file_is_refused_and_kept),
-                TEST(unfinished_creation_is_begun_anew),
-                TEST(missing_folder_is_an_error),
+                TEST_ON_DISK(no_reader_keeps_old_pages),
+                TEST_ON_DISK(second_opener_is_refused),
+                TEST_ON_DISK(newer_schema_is_refused),
+                TEST_ON_DISK(damaged_schema_is_refused),
+                TEST_ON_DISK(schema_record_is_required),
+                TEST_ON_DISK(foreign_file_is_refused_and_kept),
+                TEST_ON_DISK(unfinished_creation_is_begun_anew),
+                TEST_ON_DISK(missing_folder_is_an_error),
                 TEST(fiber_waits_for_its_commit),
                 TEST(cancelled_fiber_still_learns_the_outcome),
                 TEST(fiber_cancelled_before_still_commits),
                 TEST(uncancellable_wait_ends_by_resume_alone),
         };
 
-        return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+        return RUN_TESTS("store", tests);
 }

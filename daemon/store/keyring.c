@@ -16,9 +16,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include <gcrypt.h>
-
 #include "store/keyring.h"
+#include "util/hkdf.h"
 
 #define DATA_KEY_ID "data-key"
 
@@ -29,24 +28,10 @@ struct Keyring {
 
 /* Expands one 32-byte block: HMAC-SHA256(key, info ‖ 0x01). */
 static int expand(const Secret *key, const char *label, const char *info, uint8_t ret[static 32]) {
-        gcry_mac_hd_t mac;
-        size_t size = 32;
-        gcry_error_t e;
+        /* With the NUL: label and info cannot run into each other. */
+        const HmacPart parts[] = { { label, strlen(label) + 1 }, { info, strlen(info) }, { "\x01", 1 } };
 
-        e = gcry_mac_open(&mac, GCRY_MAC_HMAC_SHA256, GCRY_MAC_FLAG_SECURE, NULL);
-        if (e)
-                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
-        e = gcry_mac_setkey(mac, key->bytes, key->size);
-        if (!e) /* with the NUL: label and info cannot run into each other */
-                e = gcry_mac_write(mac, label, strlen(label) + 1);
-        if (!e)
-                e = gcry_mac_write(mac, info, strlen(info));
-        if (!e)
-                e = gcry_mac_write(mac, "\x01", 1);
-        if (!e)
-                e = gcry_mac_read(mac, ret, &size);
-        gcry_mac_close(mac);
-        return e || size != 32 ? -ENOTSUP : 0;
+        return hmac_sha256(key->bytes, key->size, parts, ELEMENTSOF(parts), ret);
 }
 
 static int expand_secret(const Secret *key, const char *label, const char *info, Secret **ret) {
@@ -210,22 +195,8 @@ int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrap
 
 int keyring_mac(Keyring *k, const char *purpose, const void *bytes, size_t n, uint8_t ret[static 32]) {
         _cleanup_(secret_freep) Secret *key = NULL;
-        gcry_mac_hd_t mac;
-        size_t size = 32;
-        gcry_error_t e;
         int r;
 
         r = expand_secret(k->mac_key, "vaultd purpose 1", purpose, &key);
-        if (r < 0)
-                return r;
-        e = gcry_mac_open(&mac, GCRY_MAC_HMAC_SHA256, GCRY_MAC_FLAG_SECURE, NULL);
-        if (e)
-                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
-        e = gcry_mac_setkey(mac, key->bytes, key->size);
-        if (!e && n > 0)
-                e = gcry_mac_write(mac, bytes, n);
-        if (!e)
-                e = gcry_mac_read(mac, ret, &size);
-        gcry_mac_close(mac);
-        return e || size != 32 ? -ENOTSUP : 0;
+        return r < 0 ? r : hmac_sha256(key->bytes, key->size, &(HmacPart){ bytes, n }, 1, ret);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "api/logins.h"
+#include "audit/audit.h"
 #include "manager.h"
 #include "util/fiber.h"
 #include "util/log.h"
@@ -118,6 +119,8 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                 return -errno;
         r = load_config(m, o);
         if (r >= 0)
+                r = audit_open(event, m->config->uid_max + 1);
+        if (r >= 0)
                 r = load_keyring(m, o);
         if (r < 0)
                 return r;
@@ -161,6 +164,7 @@ Manager *manager_free(Manager *m) {
         (void)store_free(m->store);
         (void)keyring_free(m->keyring);
         (void)config_free(m->config);
+        audit_close();
         sd_event_unref(m->event);
         free(m);
         return NULL;

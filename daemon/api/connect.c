@@ -70,8 +70,8 @@ static int start_flow(Manager *m, Call *call, const StartParameters *p, const Se
         r = manager_caller(m, call, &user, &vault, failure);
         if (r == 0)
                 r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, way, p->replace_account, &flow, &ticket, failure);
-        audit_record(&(AuditEvent){ .kind = r == 0 ? AUDIT_CONNECT_BEGUN : AUDIT_CONNECT_REFUSED, .uid = call_principal(call)->uid, .user = user,
-                        .verdict = r == 0 ? "done" : "failed", .reason = failure->message, .service = profile->name, .pid = call_principal(call)->pid });
+        manager_audit(m, call, (AuditEvent){ .kind = r == 0 ? AUDIT_CONNECT_BEGUN : AUDIT_CONNECT_REFUSED, .user = user,
+                        .verdict = r == 0 ? "done" : "failed", .reason = failure->message, .service = profile->name });
         if (r == 0)
                 r = start_pending(m, call, profile, flow, ticket);
         if (r != 0 || call_is_answered(call))
@@ -136,8 +136,8 @@ static int method_paste(Call *call, json_object *parameters, void *userdata) {
         if (r == 0) {
                 const ServiceProfile *profile = config_find_service(m->config, f->service);
 
-                audit_record(&(AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED, .uid = f->uid, .user = user, .verdict = "done", .service = f->service,
-                                .account = f->account_name, .object = f->id, .pid = call_principal(call)->pid });
+                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED, .user = user, .verdict = "done", .service = f->service,
+                                .account = f->account_name, .object = f->id });
                 r = call_reply(call, json_build("flow", 's', f->id, "state", 's', "quarantined", "service", 's', f->service,
                                 "title", 's', profile ? profile->title : f->service, "account", 'o', account_to_json(f->account_id, f->account_name), NULL));
         }
@@ -187,8 +187,8 @@ static int claim_reply(Manager *m, Call *call, const char *user, Vault **vault, 
         _cleanup_(freep) char *notice = NULL;
         int r;
 
-        audit_record(&(AuditEvent){ .kind = AUDIT_GRANT_CLAIMED, .uid = (*c)->uid, .user = user, .verdict = "done", .service = (*c)->service,
-                        .account = (*c)->account_name, .object = (*c)->id, .pid = call_principal(call)->pid });
+        manager_audit(m, call, (AuditEvent){ .kind = AUDIT_GRANT_CLAIMED, .user = user, .verdict = "done", .service = (*c)->service,
+                        .account = (*c)->account_name, .object = (*c)->id });
         r = claim_deliver(m, vault, c, &notice);
         if (r < 0)
                 return r;
@@ -219,8 +219,7 @@ static int method_claim(Call *call, json_object *parameters, void *userdata) {
         if (r == 0)
                 r = claim_reply(m, call, user, &vault, &c);
         else if (r == FAILED)
-                audit_record(&(AuditEvent){ .kind = AUDIT_CLAIM_REJECTED, .uid = call_principal(call)->uid, .user = user, .verdict = "refused",
-                                .reason = failure.message, .pid = call_principal(call)->pid });
+                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_CLAIM_REJECTED, .user = user, .verdict = "refused", .reason = failure.message });
         r = manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
@@ -325,8 +324,8 @@ static int method_disconnect(Call *call, json_object *parameters, void *userdata
         if (r == 0)
                 r = disconnect(m, vault, &c, &is_revoked, &notice, &failure);
         if (r == 0) {
-                audit_record(&(AuditEvent){ .kind = AUDIT_DISCONNECTED, .uid = vault->uid, .user = user, .verdict = "done", .reason = notice, .service = p.service,
-                                .account = c->account_name, .object = c->id, .pid = call_principal(call)->pid });
+                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_DISCONNECTED, .user = user, .verdict = "done", .reason = notice, .service = p.service,
+                                .account = c->account_name, .object = c->id });
                 r = call_reply(call, json_build("service", 's', profile->name, "title", 's', profile->title, "revoked", 'b', is_revoked, "notice", 's', notice, NULL));
         }
         r = manager_reply_outcome(call, r, &failure);

@@ -18,6 +18,9 @@
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "identity/process.h"
+#include "util/buffer.h"
+
+#define GROUPS_SHOWN_MAX 32U
 
 void manager_origin(Manager *m, Call *call, Origin *ret) {
         const Principal *p = call_principal_with_audit(call);
@@ -36,22 +39,59 @@ void manager_origin(Manager *m, Call *call, Origin *ret) {
                 ret->name = ret->is_elevated ? "elevated" : "login";
 }
 
+void manager_audit(Manager *m, Call *call, AuditEvent event) {
+        const Principal *p = call_principal(call);
+        AuditOrigin from;
+        Origin origin;
+
+        event.uid = p->uid;
+        event.pid = p->pid;
+        /* Only what the gate has read: by now the process may have ended, and its number be another's. */
+        if (p->has_audit) {
+                manager_origin(m, call, &origin);
+                from = (AuditOrigin){ .name = origin.name, .login_uid = origin.login_uid, .audit_session = origin.audit_session };
+                event.origin = &from;
+        }
+        audit_record(&event);
+}
+
 static const char *container_word(int is_contained) {
         return is_contained < 0 ? "unknown" : is_contained > 0 ? "yes" : "no";
+}
+
+/* Numbers, the first one the group that the process ran with; a crowd of them is cut. NULL: not known. */
+static char *groups_text(Call *call) {
+        _cleanup_(buffer_done) Buffer text = {};
+        _cleanup_(freep) gid_t *groups = NULL;
+        size_t n = 0;
+        int r;
+
+        if (call_read_groups(call, &groups, &n) < 0)
+                return NULL;
+        r = buffer_printf(&text, "%u", (unsigned)call_principal(call)->gid);
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                if (i == GROUPS_SHOWN_MAX) {
+                        r = buffer_printf(&text, " and %zu more", n - i);
+                        break;
+                }
+                r = buffer_printf(&text, " %u", (unsigned)groups[i]);
+        }
+        return r < 0 ? NULL : strdup((char *)text.bytes);
 }
 
 /* One line that says where a call came from. */
 static void record_call(Call *call, const Method *method, const Origin *origin, const char *verdict,
                 const char *reason) {
         const Principal *p = call_principal(call);
-        _cleanup_(freep) char *cgroup = NULL;
+        _cleanup_(freep) char *cgroup = NULL, *groups = groups_text(call);
 
         (void)process_read_cgroup(p->pid, &cgroup);
         const AuditOrigin from = { .name = origin->name,
                 .login_uid = origin->login_uid,
                 .audit_session = origin->audit_session,
                 .cgroup = cgroup,
-                .container = container_word(process_is_contained(p->pid)) };
+                .container = container_word(process_is_contained(p->pid)),
+                .groups = groups };
         audit_record(&(AuditEvent){ .kind = AUDIT_CALL,
                         .uid = p->uid,
                         .user = origin->login ? origin->login->user : NULL,

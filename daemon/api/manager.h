@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/logins.h"
+#include "audit/audit.h"
 #include "identity/principal.h"
 #include "identity/users.h"
 #include "ipc/server.h"
@@ -40,6 +41,9 @@ typedef struct Origin {
 } Origin;
 /* Valid until the next turn of the loop. */
 void manager_origin(Manager *m, Call *call, Origin *ret);
+
+/* A record of what the caller did, or was refused within the method: uid, process and origin are filled in. */
+void manager_audit(Manager *m, Call *call, AuditEvent event);
 
 /* ServerOptions.admit: refuses, and records, by the method's class and where the caller comes from. */
 int manager_admit(Call *call, const Method *method, void *userdata);

@@ -272,8 +272,8 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
                 r = failure_set(&failure, FAILURE_PLAN_CHANGED, "Run: vaultctl session start", "what this session may do has changed since it was shown");
         if (r == 0)
                 r = start_session(m, &vault, &d, &p, &session, &failure);
-        audit_record(&(AuditEvent){ .kind = r == 0 ? AUDIT_SESSION_STARTED : AUDIT_SESSION_REFUSED, .uid = call_principal(call)->uid, .user = user,
-                        .verdict = r == 0 ? "done" : "refused", .reason = failure.message, .object = session ? session->id : NULL, .pid = call_principal(call)->pid });
+        manager_audit(m, call, (AuditEvent){ .kind = r == 0 ? AUDIT_SESSION_STARTED : AUDIT_SESSION_REFUSED, .user = user,
+                        .verdict = r == 0 ? "done" : "refused", .reason = failure.message, .object = session ? session->id : NULL });
         if (r == 0)
                 r = call_reply(call, json_build("session", 'o', session_to_json(session, NULL), NULL));
         r = manager_reply_outcome(call, r, &failure);

@@ -4,11 +4,17 @@
  * the wording, and fields VAULTD_*, so that scripts need not read the message. Foreign texts are made printable here
  * once more: the journal is read on terminals (T28).
  *
- * Who may call: oauth, platform and api, after the event is durable or refused. */
+ * Calls that are refused, or let pass and noted, cost a caller nothing: whoever makes them in a loop would fill the journal
+ * and push the others' records out of it (T26). So those have a budget for each uid and what is left out is counted
+ * in a record of its own. What has changed something is never left out: it cannot be caused at will, since each of those has
+ * limits of its own, and it says by itself where the caller came from, so that it needs no other record to be understood.
+ *
+ * Who may call: oauth, platform and api, in the loop's thread, after the event is durable or refused. */
 
 #include <stdio.h>
 
 #include "audit/audit.h"
+#include "ipc/log-budget.h"
 #include "util/encode.h"
 #include "util/log.h"
 
@@ -41,8 +47,51 @@ static const AuditName audit_names[] = {
 };
 
 #define AUDIT_TEXT_MAX 256U
+#define AUDIT_LEFT_OUT "e694b02ca97b4c84a6d83f5c185eacbb"
+
+/* Like the log's queue these are the process's: a record is written by whoever knows of it. */
+static LogBudget *budget;
+static uid_t strangers;
+
+static void tell_left_out(uid_t uid, unsigned n_more) {
+        char who[16] = "", reason[64];
+
+        (void)snprintf(reason, sizeof(reason), "%u more records of calls like these", n_more);
+        if (uid != UID_INVALID)
+                (void)snprintf(who, sizeof(who), "%u", (unsigned)uid);
+        const LogField fields[] = {
+                { "MESSAGE_ID", AUDIT_LEFT_OUT },
+                { "VAULTD_UID", isempty(who) ? NULL : who },
+                { "VAULTD_REASON", reason },
+        };
+        log_full(LOG_NOTICE, fields, ELEMENTSOF(fields), "records left out, %s%s: %s",
+                        isempty(who) ? "uids that are nobody's login" : "uid ", who, reason);
+}
+
+int audit_open(sd_event *event, uid_t strangers_from) {
+        int r = log_budget_new(event, &budget);
+
+        if (r < 0)
+                return r;
+        log_budget_set_tell(budget, tell_left_out);
+        strangers = strangers_from;
+        return 0;
+}
+
+void audit_close(void) {
+        budget = log_budget_free(budget);
+}
+
+/* One of those that a caller can cause at will, and has had enough of. */
+static bool is_left_out(const AuditEvent *e) {
+        uid_t payer = strangers > 0 && e->uid >= strangers ? UID_INVALID : e->uid;
+
+        return budget && !streq(e->verdict, "done") && !log_budget_admits(budget, payer);
+}
 
 void audit_record(const AuditEvent *e) {
+        if (is_left_out(e))
+                return;
         const AuditName *name = &audit_names[e->kind];
         _cleanup_(freep) char *account = printable(e->account ?: "", AUDIT_TEXT_MAX);
         _cleanup_(freep) char *reason = printable(e->reason ?: "", AUDIT_TEXT_MAX);
@@ -72,6 +121,7 @@ void audit_record(const AuditEvent *e) {
                 { "VAULTD_AUDIT_SESSION", audit_session != UINT32_MAX ? session : NULL },
                 { "VAULTD_CGROUP", isempty(cgroup) ? NULL : cgroup },
                 { "VAULTD_CONTAINER", e->origin ? e->origin->container : NULL },
+                { "VAULTD_GROUPS", e->origin ? e->origin->groups : NULL },
         };
         log_full(streq(e->verdict, "done") || streq(e->verdict, "admitted") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %u%s%s%s%s%s%s", name->text,
                         e->user ?: "unknown user", e->service ? ", " : "", e->service ?: "",

@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <systemd/sd-event.h>
+
 #include "util/macro.h"
 
 /* What happened, for whom, with which outcome: one journal line with fields each (U1). No secret ever gets here. */
@@ -37,6 +39,7 @@ typedef struct AuditOrigin {
         uint32_t audit_session; /* UINT32_MAX: unset */
         const char *cgroup;  /* NULL: not known */
         const char *container; /* "yes", "no", "unknown"; NULL: not asked */
+        const char *groups;  /* the peer's when it connected, numbers; NULL: not asked */
 } AuditOrigin;
 
 typedef struct AuditEvent {
@@ -50,4 +53,11 @@ typedef struct AuditEvent {
         const AuditOrigin *origin; /* where the caller comes from; NULL: not asked */
 } AuditEvent;
 
+/* Writes the record, at once or not at all. What was done (its verdict is "done") is always written. */
 void audit_record(const AuditEvent *event);
+
+/* From now on the other records, which a caller can cause at will, have a budget for each uid (ipc/log-budget.h); those from strangers_from on
+ * share one (0: none do). Before, and after audit_close(), there is none. */
+int audit_open(sd_event *event, uid_t strangers_from);
+/* Writes the counts that are still owed. */
+void audit_close(void);

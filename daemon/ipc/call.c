@@ -32,6 +32,10 @@ bool call_peer_is_same_process(Call *c) {
         return c->connection && principal_is_same_process(&c->principal, c->connection->fd);
 }
 
+int call_read_groups(Call *c, gid_t **ret, size_t *ret_n) {
+        return c->connection ? principal_read_groups(c->connection->fd, ret, ret_n) : -ENOTCONN;
+}
+
 Door call_door(Call *c) {
         return c->door;
 }

@@ -7,7 +7,7 @@
  * The table is small and exact and outlives connections, so that closing and connecting again starts no new count. When
  * more uids misbehave at once than it has places, the one that began longest ago gives way, its count written.
  *
- * Who may call: ipc/ in the loop's thread. */
+ * Who may call: ipc/ and audit/, in the loop's thread. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,15 +27,21 @@ typedef struct Place {
 
 struct LogBudget {
         sd_event_source *timer;
+        LogBudgetTell tell;
         Place places[PLACES];
 };
 
+static void tell_usually(uid_t uid, unsigned n_more) {
+        if (uid == UID_INVALID)
+                log_info("uids that are nobody's login: %u more lines like these", n_more);
+        else
+                log_info("uid %u: %u more lines like these", (unsigned)uid, n_more);
+}
+
 /* Ends the place's while. */
-static void place_settle(Place *p) {
-        if (p->n_more > 0 && p->uid == UID_INVALID)
-                log_info("uids that are nobody's login: %u more lines like these", p->n_more);
-        else if (p->n_more > 0)
-                log_info("uid %u: %u more lines like these", (unsigned)p->uid, p->n_more);
+static void place_settle(LogBudget *b, Place *p) {
+        if (p->n_more > 0)
+                b->tell(p->uid, p->n_more);
         *p = (Place){};
 }
 
@@ -47,7 +53,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
                 Place *p = &b->places[i];
 
                 if (p->is_used && p->since_usec + LOG_BUDGET_USEC <= now)
-                        place_settle(p);
+                        place_settle(b, p);
                 else if (p->n_more > 0)
                         next = MIN(next, p->since_usec + LOG_BUDGET_USEC);
         }
@@ -64,6 +70,7 @@ int log_budget_new(sd_event *event, LogBudget **ret) {
 
         if (!b)
                 return -ENOMEM;
+        b->tell = tell_usually;
         r = sd_event_add_time_relative(event, &b->timer, CLOCK_MONOTONIC, 0, 0, on_timer, b);
         if (r < 0)
                 return r;
@@ -76,7 +83,7 @@ LogBudget *log_budget_free(LogBudget *b) {
         if (!b)
                 return NULL;
         for (size_t i = 0; i < PLACES; i++)
-                place_settle(&b->places[i]);
+                place_settle(b, &b->places[i]);
         sd_event_source_disable_unref(b->timer);
         free(b);
         return NULL;
@@ -97,25 +104,36 @@ static Place *log_budget_place(LogBudget *b, uid_t uid, uint64_t now) {
                         best = p;
         }
         if (!best->is_used || best->uid != uid || best->since_usec + LOG_BUDGET_USEC <= now) {
-                place_settle(best);
+                place_settle(b, best);
                 *best = (Place){ .is_used = true, .uid = uid, .since_usec = now };
         }
         return best;
 }
 
-void log_budget_line(LogBudget *b, int level, uid_t uid, const char *format, ...) {
+void log_budget_set_tell(LogBudget *b, LogBudgetTell tell) {
+        b->tell = tell;
+}
+
+bool log_budget_admits(LogBudget *b, uid_t uid) {
         Place *p = log_budget_place(b, uid, now_monotonic());
+
+        if (p->n_lines < LOG_BUDGET_LINES) {
+                p->n_lines++;
+                return true;
+        }
+        if (p->n_more++ == 0 && sd_event_source_get_enabled(b->timer, NULL) == 0) {
+                (void)sd_event_source_set_time(b->timer, p->since_usec + LOG_BUDGET_USEC);
+                (void)sd_event_source_set_enabled(b->timer, SD_EVENT_ONESHOT);
+        }
+        return false;
+}
+
+void log_budget_line(LogBudget *b, int level, uid_t uid, const char *format, ...) {
         char text[256];
         va_list args;
 
-        if (p->n_lines >= LOG_BUDGET_LINES) {
-                if (p->n_more++ == 0 && sd_event_source_get_enabled(b->timer, NULL) == 0) {
-                        (void)sd_event_source_set_time(b->timer, p->since_usec + LOG_BUDGET_USEC);
-                        (void)sd_event_source_set_enabled(b->timer, SD_EVENT_ONESHOT);
-                }
+        if (!log_budget_admits(b, uid))
                 return;
-        }
-        p->n_lines++;
         va_start(args, format);
         (void)vsnprintf(text, sizeof(text), format, args);
         va_end(args);

@@ -79,6 +79,8 @@ const Principal *call_principal(Call *c);
 const Principal *call_principal_with_audit(Call *c);
 /* The process that connected lives and has its pid: what was read of /proc about it before this call is true (principal.h). */
 bool call_peer_is_same_process(Call *c);
+/* The peer's groups as principal_read_groups() reads them. -ENOTCONN: the client has left. */
+int call_read_groups(Call *c, gid_t **ret, size_t *ret_n);
 Door call_door(Call *c);
 /* From now on this uid pays for the call (no stream), its bytes included, and not the one that made it: a door that speaks for others learns
  * whom a call concerns from the call itself. -EDQUOT: that uid has too many under way; who pays is as it was. */

@@ -34,13 +34,12 @@ unsigned work_count(Oauth *o, WorkKind kind, uid_t uid) {
 }
 
 int work_enter(Oauth *o, Work *work, WorkKind kind, uid_t uid, Failure *failure) {
-        unsigned limit = kind == WORK_EXCHANGE ? EXCHANGES_PER_UID_MAX : o->config->flows_per_uid;
         unsigned n = work_count(o, kind, uid);
 
-        if (n >= limit)
+        /* Beginnings count as flows, together with those that were begun (begin.c). */
+        if (kind == WORK_EXCHANGE && n >= EXCHANGES_PER_UID_MAX)
                 return failure_set(failure, FAILURE_LIMIT, "Wait until those have come to an end, then try again",
-                                "you have %u connections being %s at once", n,
-                                kind == WORK_EXCHANGE ? "finished" : "begun");
+                                "you have %u connections being finished at once", n);
         *work = (Work){ .next = o->works, .uid = uid, .kind = kind };
         o->works = work;
         return 0;

@@ -3,12 +3,13 @@
 
 import concurrent.futures
 import contextlib
+import json
 import signal
 import urllib.parse
 
 from test_bad_input import call_back
 from test_races import at_once, call
-from world import FIXTURES, Program, World, wait_for
+from world import FIXTURES, UIDS, Program, World, wait_for
 
 
 def start(world, user, label="default", service="notion"):
@@ -97,6 +98,29 @@ def test_t26_unfinished_connections_are_few_also_when_begun_at_once():
         assert "error" in start(world, "alice", "c")
         assert "flow" in start(world, "bob")["parameters"]
         assert again in states(world, "alice")
+
+
+def records(world, user, since=0):
+    """Audit lines about the uid."""
+    return [line for line in world.log("vaultd")[since:].splitlines() if "MESSAGE_ID=" in line and f"VAULTD_UID={UIDS[user]} " in line + " "]
+
+
+def test_t26_noted_calls_fill_no_journal_and_hide_no_change():
+    with World(platform=False) as world:
+        poke = json.dumps(call("Cancel", flow="f-" + "0" * 32) | {"oneway": True}).encode() + b"\0"
+        assert b'"uid"' in world.caller("alice").raw(poke * 300 + b'{"method":"io.vaultd.WhoAmI"}\0')
+        wait_for(lambda: len(records(world, "alice")) >= 20)
+        since = len(world.log("vaultd"))
+        world.connect("alice")
+        world.json("alice", "disconnect", "notion")
+        assert world.json("bob", "claim", "0000-0000", code=None)["error"]
+        wait_for(lambda: "service disconnected: alice" in world.log("vaultd")[since:])
+        for done in ("connecting begun: alice", "grant quarantined: alice", "grant claimed: alice", "service disconnected: alice"):
+            line = next(line for line in records(world, "alice", since) if done in line)
+            assert "grant quarantined" in line or "VAULTD_ORIGIN=unproven" in line, "where it came from is in no other record now"
+        assert any("call: " in line and "VAULTD_GROUPS=" in line for line in records(world, "bob", since)), "bob's records suffer for alice's"
+        wait_for(lambda: any("records left out" in line for line in records(world, "alice")), 20, "what was left out is not counted")
+        assert len(records(world, "alice")) < 80
 
 
 @contextlib.contextmanager

@@ -83,6 +83,16 @@ def test_t4_a_leader_that_is_gone_registers_nothing(world):
     assert files(world) == []
 
 
+@pytest.mark.parametrize("field,value", [("uid", -1), ("uid", 65534), ("uid", 2 ** 32 - 1), ("uid", 2 ** 32 + UIDS["alice"]), ("leader", 0), ("leader", -1),
+                                         ("leader", 2 ** 31), ("leader", 2 ** 32 + os.getpid())])
+def test_a_login_names_somebody_and_a_process(world, field, value):
+    """Also where a narrower number than the wire's would make it one."""
+    parameters = {"uid": UIDS["alice"], "user": "alice", "service": "sshd", "leader": os.getpid(), field: value}
+    reply = world.caller("root", "control").reply("io.vaultd.Login.Open", parameters)
+    assert reply == {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": field}}
+    assert files(world) == []
+
+
 def test_a_login_of_root_is_registered_without_a_vault(world):
     with Login(world, "root") as root:
         code, answer = root.vaultctl("whoami")

@@ -2,6 +2,7 @@
 """Who is behind a caller: sudo and su (T1), pids (T4), namespaces (T5, T6), and what names nobody (T12, T13); I3, I5."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 
 import pytest
 from logins import Login
-from world import UIDS, World, as_user, wait_for
+from world import SANITIZER, UIDS, World, as_user, wait_for
 
 AUTHORITY = ("connect notion --no-browser", "claim AAAA-AAAA", "disconnect notion --yes")
 USE = ("whoami", "status", "services", "doctor", "session list")
@@ -77,7 +78,7 @@ def test_t1_a_registered_su_login_does_not_make_it_alices_own(world, bob):
     session = bob.register("alice", "su-l")
     code, answer = bob.vaultctl("whoami", user="alice")
     assert (answer["origin"], answer.get("originUser"), answer["session"]) == ("elevated", "bob", session)
-    assert bob.vaultctl("connect", "notion", "--no-browser", user="alice")[1]["error"] == "io.vaultd.NotAllowed"
+    assert bob.vaultctl("disconnect", "notion", "--yes", user="alice")[1]["error"] == "io.vaultd.NotAllowed"
 
 
 def test_t1_logging_out_does_not_make_it_unknown_who_began(world, bob):
@@ -85,12 +86,12 @@ def test_t1_logging_out_does_not_make_it_unknown_who_began(world, bob):
     world.caller("root", "control").reply("io.vaultd.Login.Close", {"session": bob.session})
     code, answer = bob.vaultctl("whoami", user="alice")
     assert (answer["origin"], answer.get("originUser"), answer.get("loginUid")) == ("unproven", None, 1002)
-    assert bob.vaultctl("connect", "notion", "--no-browser", user="alice")[1]["error"] == "io.vaultd.NotAllowed"
+    assert bob.vaultctl("disconnect", "notion", "--yes", user="alice")[1]["error"] == "io.vaultd.NotAllowed"
 
 
 def test_t1_root_is_not_the_owner_of_a_users_vault(world):
     with Login(world, "root") as root:
-        assert root.vaultctl("connect", "notion", "--no-browser", user="alice")[1]["error"] == "io.vaultd.NotAllowed"
+        assert root.vaultctl("disconnect", "notion", "--yes", user="alice")[1]["error"] == "io.vaultd.NotAllowed"
         code, answer = root.vaultctl("whoami")
         assert (code, answer["user"], answer["vault"]) == (0, "root", None)
 
@@ -100,6 +101,14 @@ def test_a_forged_login_uid_proves_nothing(world):
     with Login(world, "alice", is_registered=False) as forger, Login(world, "alice"):
         code, answer = forger.vaultctl("whoami")
         assert (answer["origin"], answer.get("loginUid"), answer["session"]) == ("unproven", 1001, None)
+
+
+def test_an_unset_audit_session_is_no_logins(world):
+    """On a host without pam_loginuid a login registers none, and whoever has none either is not in it by that."""
+    with Login(world, "alice", has_login_uid=False) as login:
+        code, answer = login.vaultctl("whoami")
+        assert (answer["origin"], answer.get("originUser"), answer["session"]) == ("unproven", None, None)
+        assert login.session in [each["id"] for each in world.json("alice", "status")["logins"]]
 
 
 def test_without_a_login_uid_it_is_unproven_and_works(world):
@@ -151,15 +160,16 @@ print(peer.recv(65536).rstrip(b"\0").decode(), flush=True)
 """
 
 
-def test_t4_a_reused_pid_lends_nobody_its_login(world, bob):
-    """bob, by sudo, connects and ends; his pid becomes a process of alice's own login, where /proc would say that all is well."""
+def answer_after_reuse(world, run):
+    """What vaultd says to Disconnect on a connection whose process has ended and whose pid is a process of alice's own by now; run: starts a
+    command as alice and returns its output."""
     folder = world.root / "hand-on"
     folder.mkdir(mode=0o755)
     os.chown(folder, UIDS["alice"], UIDS["alice"])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         # The shell reaps the one that connected and waits for the other one's output.
-        job = pool.submit(bob.run, ["/bin/sh", "-c", '/usr/bin/python3 -c "$1" "$2" "$3"; while test ! -e "$3/end"; do sleep 0.05; done', "sh",
-                                    HAND_ON_AND_WAIT, world.sockets["public"], folder], "alice")
+        job = pool.submit(run, ["/bin/sh", "-c", '/usr/bin/python3 -c "$1" "$2" "$3"; while test ! -e "$3/end"; do sleep 0.05; done', "sh",
+                                HAND_ON_AND_WAIT, str(world.sockets["public"]), str(folder)])
         try:
             pid = int(wait_for(lambda: (folder / "pid").exists() and (folder / "pid").read_text(), 10))
             with Login(world, "alice"), subprocess.Popen(["/usr/bin/python3", "-c", REUSE, str(pid), str(UIDS["alice"])], stdin=subprocess.PIPE,
@@ -167,11 +177,17 @@ def test_t4_a_reused_pid_lends_nobody_its_login(world, bob):
                 assert reuse.stdout.readline() == "reused\n", reuse.stderr.read()
                 (folder / "go").touch()
                 (folder / "end").touch()
-                answer = json.loads(job.result(20)[1])
+                answer = json.loads(job.result(20))
                 reuse.stdin.close()
+                return answer
         finally:
             for name in ("go", "end"):
                 (folder / name).touch()
+
+
+def test_t4_a_reused_pid_lends_nobody_its_login(world, bob):
+    """bob, by sudo, connects and ends; his pid becomes a process of alice's own login, where /proc would say that all is well."""
+    answer = answer_after_reuse(world, lambda argv: bob.run(argv, "alice")[1])
     assert answer["error"] == "io.vaultd.NotAllowed" and "has ended" in answer["parameters"]["message"], answer
 
 
@@ -224,6 +240,20 @@ def test_t5_the_overflow_uid_is_not_answered(world):
         del UIDS["overflow"]
 
 
+def test_t5_vaultd_does_not_start_in_a_user_namespace(fresh_world):
+    """There all callers of other namespaces would have the overflow uid."""
+    fresh_world.stop_vaultd()
+    process = subprocess.Popen(["unshare", "--user", "--map-current-user", *fresh_world.vaultd_command()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, env={**os.environ, **SANITIZER}, **as_user("vaultd"))
+    try:
+        said, _ = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        pytest.fail("it runs")
+    finally:
+        process.kill()
+    assert process.returncode != 0 and "runs in a user namespace" in said, said
+
+
 CONTAINER = ["unshare", "--pid", "--fork", "--mount", "--kill-child"]
 
 
@@ -258,6 +288,14 @@ def test_t6_policy_refuses_containers():
                               env=world.environment(), **as_user("alice"))
         assert json.loads(done.stdout)["error"] == "io.vaultd.NotAllowed"
         assert world.json("alice", "whoami")["user"] == "alice"
+
+
+def test_t6_a_reused_pid_lends_a_container_nothing():
+    """The same out of a container: its pid becomes a process of the host's."""
+    with World(settings="[Identity]\nContainers=refuse\nElevated=allow\n") as world:
+        answer = answer_after_reuse(world, lambda argv: subprocess.run(["unshare", "--user", *argv], capture_output=True, text=True, timeout=60,
+                                                                       **as_user("alice")).stdout)
+    assert answer["error"] == "io.vaultd.NotAllowed" and "containers" in answer["parameters"]["message"], answer
 
 
 @pytest.mark.parametrize("rule, use, authority", [("refuse", False, False), ("record", True, True), ("allow", True, True)])
@@ -326,6 +364,33 @@ def test_t12_a_program_named_after_another_user_is_nobody_else(world):
     shutil.copy(world.root / "bin/vaultctl", program)
     done = subprocess.run(["alice", "--json", "whoami"], executable=program, capture_output=True, text=True, env=world.environment(), **as_user("bob"))
     assert json.loads(done.stdout)["user"] == "bob"
+
+
+@contextlib.contextmanager
+def hidden_processes():
+    """A /proc of the tests' own, in which only root sees other users' processes (proc(5), hidepid=)."""
+    subprocess.run(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "/proc"], check=True)
+
+
+def test_t13_a_caller_whose_process_is_hidden_has_no_authority(world):
+    """Who logged in cannot be read; that is not the same as nobody."""
+    with hidden_processes():
+        answer = world.json("alice", "disconnect", "notion", "--yes", code=None)
+        assert answer["error"] == "io.vaultd.NotAllowed" and "hidden" in answer["message"], answer
+        answer = world.json("alice", "whoami")
+        assert (answer["user"], answer["origin"], answer.get("loginUid")) == ("alice", "unknown", None)
+    assert world.json("alice", "disconnect", "notion", "--yes", code=None)["error"] != "io.vaultd.NotAllowed"
+
+
+def test_t6_a_hidden_caller_is_refused_where_containers_are():
+    with World(settings="[Identity]\nContainers=refuse\nElevated=allow\n") as world:
+        with hidden_processes():
+            assert world.json("alice", "whoami", code=4)["error"] == "io.vaultd.NotAllowed"
+        assert world.json("alice", "whoami")["user"] == "alice"
 
 
 def test_t13_who_has_no_account_gets_no_vault(world):

@@ -2,10 +2,11 @@
 """A uid under another name (T7, I8), what root decides about vaults, and a name service that is away (T13)."""
 
 import json
+import re
 import time
 
 import pytest
-from accounts import hanging_service, name_service, passwd
+from accounts import PASSWD, hanging_service, name_service, passwd
 from world import ACCOUNTS, UIDS, wait_for
 
 DAY = 24 * 3600
@@ -57,6 +58,16 @@ def test_t7_a_login_under_another_name_seals(world):
     reply = world.caller("root", "control").reply("io.vaultd.Login.Open", {"uid": 1001, "user": "mallory", "service": "sshd", "leader": world.web_process.pid})
     assert reply["parameters"]["session"]
     refused(world)
+
+
+def test_t7_neither_lock_nor_unlock_ends_a_seal(world):
+    with passwd() as renamed:
+        renamed("alice", "mallory")
+        refused(world)
+        for verb in ("lock", "unlock"):
+            answer = admin(world, verb, "--uid", "1001", code=4)
+            assert (answer["error"], answer["state"]) == ("io.vaultd.VaultClosed", "sealed"), answer
+        refused(world)
 
 
 def test_unseal_rename_keeps_the_vault(world):
@@ -125,6 +136,37 @@ def test_admin_refuses_who_is_not_there_and_what_is_not_clear(world):
         assert "not clear" in answer["message"]
 
 
+def test_a_name_that_two_vaults_were_made_for_is_not_clear(world):
+    with passwd() as renamed:
+        renamed("alice", "former")
+        renamed("bob", "alice")
+        assert world.json("bob", "whoami")["user"] == "alice"
+        assert [vaults(world)[uid]["user"] for uid in (1001, 1002)] == ["alice", "alice"]
+        answer = admin(world, "lock", "--user", "alice", code=1)
+        assert "not clear" in answer["message"]
+        assert {vault["state"] for vault in vaults(world).values()} == {"active"}
+
+
+@pytest.mark.parametrize("method,parameters,field", [
+    ("Lock", {}, "uid"), ("Lock", {"uid": 1001, "user": "alice"}, "uid"), ("Lock", {"uid": -1}, "uid"), ("Lock", {"uid": -2}, "uid"),
+    ("Lock", {"uid": 2 ** 32 - 1}, "uid"), ("Lock", {"uid": 2 ** 32 + 1001}, "uid"), ("Lock", {"user": ""}, "user"), ("Unseal", {"uid": 1001, "way": "any"}, "way")])
+def test_the_control_socket_wants_one_vault_named_clearly(world, method, parameters, field):
+    """Whoever calls without vaultctl."""
+    reply = world.caller("root", "control").reply(f"io.vaultd.Admin.{method}", parameters)
+    assert reply == {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": field}}
+    assert vaults(world)[1001]["state"] == "active"
+
+
+def test_a_control_socket_that_is_open_to_all_still_wants_root(world):
+    """The socket's mode is one guard, the peer's uid another."""
+    world.sockets["control"].chmod(0o666)
+    for method, parameters in (("Admin.Users", {}), ("Admin.Lock", {"uid": 1001}), ("Login.Open", {"uid": 1001, "user": "alice", "service": "sshd", "leader": 1}),
+                               ("Login.Close", {"session": "l-0"})):
+        reply = world.caller("bob", "control").reply(f"io.vaultd.{method}", parameters)
+        assert reply["error"] == "org.varlink.service.PermissionDenied", (method, reply)
+    assert world.json("alice", "status")["logins"] == []
+
+
 def test_admin_is_for_root_alone(world):
     for door in ("public", "control", "web"):
         reply = world.caller("alice", door)("io.vaultd.Admin.Unlock", {"uid": 1001})
@@ -142,6 +184,31 @@ def test_an_outage_locks_nobody_out_who_was_known_within_a_day(world):
         assert world.json("alice", "whoami")["user"] == "alice"
         answer = world.json("bob", "whoami", code=4)                     # was never there before
         assert answer["error"] == "io.vaultd.NotAllowed" and "cannot be asked" in answer["message"]
+
+
+def test_a_removed_account_is_refused_at_once(world):
+    """That it was known a minute ago bridges an outage; here the name service says no."""
+    assert world.json("alice", "whoami")["user"] == "alice"
+    with passwd():
+        PASSWD.write_text(re.sub("^alice:.*\n", "", PASSWD.read_text(), flags=re.MULTILINE))
+        for arguments in (("whoami",), ("status",), ("disconnect", "notion", "--yes")):
+            answer = world.json("alice", *arguments, code=None)
+            assert answer.get("error") == "io.vaultd.NotAllowed" and "no account" in answer["message"], answer
+    assert world.json("alice", "status")["connections"]
+
+
+def test_in_an_outage_a_name_says_no_vault_and_unseals_none(world):
+    with name_service(world.root, "nosuchservice"):
+        answer = admin(world, "lock", "--user", "alice", code=1)
+        assert answer["error"] == "io.vaultd.NotFound" and "cannot be asked" in answer["message"]
+    with passwd() as renamed:
+        renamed("alice", "mallory")
+        refused(world)
+    with name_service(world.root, "nosuchservice"):
+        for way in ((), ("--rename",), ("--new",)):
+            answer = admin(world, "unseal", "--uid", "1001", *way, code=4)
+            assert answer["error"] == "io.vaultd.NotAllowed" and "cannot be asked" in answer["message"]
+    assert vaults(world)[1001]["state"] == "sealed"
 
 
 def test_an_outage_of_more_than_a_day_refuses(world):

@@ -199,6 +199,43 @@ static void each_uid_told_apart(void **state) {
         close(listener);
 }
 
+/* The overflow uid stands for everybody who has no uid here (T5). */
+static void the_overflow_uid_is_nobody(void **state) {
+        struct sockaddr_storage a;
+        socklen_t size;
+        uid_t uid = 4711;
+        int listener, accepted, status;
+        pid_t child;
+        Ends ends;
+
+        if (getuid() != 0)
+                skip();
+        listener = listen_on("127.0.0.1", &a, &size);
+        assert_true(listener >= 0);
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+                char byte;
+
+                if (setresuid(UID_OVERFLOW, UID_OVERFLOW, UID_OVERFLOW) < 0)
+                        _exit(1);
+                int fd = socket(AF_INET, SOCK_STREAM, 0);
+                if (connect(fd, (struct sockaddr *)&a, size) < 0)
+                        _exit(2);
+                (void)!read(fd, &byte, 1); /* until the parent closes */
+                _exit(0);
+        }
+        accepted = accept(listener, NULL, NULL);
+        assert_true(accepted >= 0);
+        connection_ends(accepted, &ends);
+        assert_int_equal(tcp_peer_uid(ends.local, ends.peer, &uid), -EPERM);
+        assert_int_equal(uid, 4711);
+        close(accepted);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        close(listener);
+}
+
 /* The server's own end must never be taken for the browser's. */
 static void the_peers_end_is_asked_not_ours(void **state) {
         struct sockaddr_storage a;
@@ -334,6 +371,7 @@ int main(void) {
                 { "own-uid-found-over-ipv6", own_uid_found_over_ipv6 },
                 { "mapped-address-is-ipv4", mapped_address_is_ipv4 },
                 { "each-uid-told-apart", each_uid_told_apart },
+                { "the-overflow-uid-is-nobody", the_overflow_uid_is_nobody },
                 { "the-peers-end-is-asked-not-ours", the_peers_end_is_asked_not_ours },
                 { "unknown-connection-not-found", unknown_connection_not_found },
                 { "a-listener-is-not-the-peer", a_listener_is_not_the_peer },

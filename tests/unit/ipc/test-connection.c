@@ -35,6 +35,8 @@ static struct {
         Fiber *waiting;
         unsigned n_begun, n_ended;
         int last_result;
+        bool is_same_process;
+        int admission; /* what the admission says to every call */
 } seen;
 
 static int method_echo(Call *call, json_object *parameters, void *userdata) {
@@ -71,6 +73,24 @@ static int method_wait(Call *call, json_object *parameters, void *userdata) {
         return r < 0 ? r : call_reply(call, json_build("r", 'i', (int64_t)r, NULL));
 }
 
+/* Waits likewise, and says then whether the peer is who it was. */
+static int method_look(Call *call, json_object *parameters, void *userdata) {
+        int r;
+
+        assert_true(call_peer_is_same_process(call));
+        seen.waiting = fiber_current();
+        r = fiber_suspend();
+        seen.waiting = NULL;
+        seen.is_same_process = call_peer_is_same_process(call);
+        return r < 0 ? r : call_reply(call, NULL);
+}
+
+static int admit(Call *call, const Method *method, void *userdata) {
+        if (seen.admission > 0)
+                (void)call_error(call, "test.Refused", NULL);
+        return seen.admission;
+}
+
 static void fault(Call *call, int error, void *userdata) {
         (void)call_error(call, "test.Fault", json_build("error", 'i', (int64_t)error, NULL));
 }
@@ -86,6 +106,7 @@ static const Method methods[] = {
         { .name = "Count", .handle = method_count, .is_stream = true },
         { .name = "Watch", .handle = method_wait, .is_fiber = true, .ends_with_client = true },
         { .name = "Work", .handle = method_wait, .is_fiber = true },
+        { .name = "Look", .handle = method_look, .is_fiber = true },
         {},
 };
 static const Interface interface = { "test", "interface test\n", DOOR_PUBLIC, methods };
@@ -105,6 +126,7 @@ static int setup(void **state) {
                 .interfaces = interfaces,
                 .limits = { .n_connections = 3, .n_bytes = 1500000, .n_calls = 2, .n_streams = 2 },
                 .message_timeout_usec = 10 * USEC_PER_SEC,
+                .admit = admit,
                 .fault = fault,
                 .vendor = "v",
                 .product = "p",
@@ -369,6 +391,43 @@ static void leaving_client_cancels_only_what_ends_with_it(void **state) {
         assert_int_equal(seen.last_result, 3);
 }
 
+/* What /proc says is believed while the process that connected is there; nothing tells that of one that has left. */
+static void peer_that_has_left_is_the_same_process_no_more(void **state) {
+        Host *h = *state;
+        int fd = client_new(h, USER);
+
+        for (unsigned i = 0; i < 2; i++) {
+                say(fd, "{\"method\":\"test.Look\"}");
+                turn_all(h);
+                seen.is_same_process = i > 0;
+                if (i > 0)
+                        fd = safe_close(fd);
+                turn_all(h);
+                fiber_resume(seen.waiting, 1);
+                turn_all(h);
+                assert_true(seen.is_same_process == (i == 0));
+                if (i == 0)
+                        assert_hears(h, fd, "{\"parameters\":{}}");
+        }
+}
+
+static void method_that_is_not_admitted_does_not_run(void **state) {
+        Host *h = *state;
+        _cleanup_(closep) int fd = client_new(h, USER);
+
+        seen.admission = -EACCES;
+        say(fd, "{\"method\":\"test.Work\"}");
+        assert_hears(h, fd, "{\"error\":\"test.Fault\",\"parameters\":{\"error\":-13}}");
+        say(fd, "{\"method\":\"test.Echo\"}");
+        assert_hears(h, fd, "{\"error\":\"test.Fault\",\"parameters\":{\"error\":-13}}");
+        seen.admission = 1;
+        say(fd, "{\"method\":\"test.Work\"}");
+        assert_hears(h, fd, "{\"error\":\"test.Refused\",\"parameters\":{}}");
+        assert_int_equal(seen.n_begun, 0);
+        seen.admission = 0;
+        assert_works(h, fd);
+}
+
 static void half_closed_client_still_gets_its_answer(void **state) {
         Host *h = *state;
         _cleanup_(closep) int fd = client_new(h, USER);
@@ -534,6 +593,8 @@ int main(void) {
                 TEST(unknown_and_failing_calls_are_answered_by_name),
                 TEST(interface_of_another_door_is_not_there),
                 TEST(leaving_client_cancels_only_what_ends_with_it),
+                TEST(peer_that_has_left_is_the_same_process_no_more),
+                TEST(method_that_is_not_admitted_does_not_run),
                 TEST(half_closed_client_still_gets_its_answer),
                 TEST(malformed_message_ends_that_connection_alone),
                 TEST(connections_per_uid_are_bounded),

@@ -127,6 +127,16 @@ static void price_is_that_of_structure_and_not_of_text(void **state) {
         while (n < 100000)
                 n += (size_t)snprintf(lists + n, sizeof(lists) - n, ",[]");
         assert_true(message_cost(lists, n) > 100 * n);
+
+        n = (size_t)snprintf(lists, sizeof(lists), "{\"method\":\"a.B\",\"parameters\":{\"x\":[{}");
+        while (n < 100000)
+                n += (size_t)snprintf(lists + n, sizeof(lists) - n, ",{}");
+        assert_true(message_cost(lists, n) > 300 * n);
+
+        n = (size_t)snprintf(lists, sizeof(lists), "{\"method\":\"a.B\",\"parameters\":{\"x\":0");
+        for (unsigned i = 0; n < 100000; i++)
+                n += (size_t)snprintf(lists + n, sizeof(lists) - n, ",\"%x\":0", i);
+        assert_true(message_cost(lists, n) > 30 * n);
 }
 
 int main(void) {

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "ipc/receive.h"
 #include "toy.h"
 #include "util/wire-client.h"
 
@@ -349,6 +350,25 @@ static void passing_descriptors_closes_and_takes_none(void **state) {
         assert_int_equal(count_descriptors(), before - 1); /* the server's end of the connection */
 }
 
+/* A socket that nobody told to name its writers; the server tells each of its own. */
+static void bytes_without_a_writer_are_refused(void **state) {
+        int fds[2];
+        char text[sizeof(ECHO)];
+        size_t n = 0;
+        uid_t writer = 0;
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        assert_int_equal(send(fds[0], ECHO, sizeof(ECHO), 0), sizeof(ECHO));
+        assert_int_equal(receive_witnessed(fds[1], getuid(), text, sizeof(text), &n, &writer), RECEIVED_NO_CREDENTIALS);
+        assert_int_equal(writer, UID_INVALID);
+        assert_int_equal(receive_enable_witness(fds[1]), 0);
+        assert_int_equal(send(fds[0], ECHO, sizeof(ECHO), 0), sizeof(ECHO));
+        assert_int_equal(receive_witnessed(fds[1], getuid(), text, sizeof(text), &n, &writer), RECEIVED_DATA);
+        assert_int_equal(writer, getuid());
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+}
+
 static int setup(void **state) {
         /* A private tmpfs without nosuid, which the host's /tmp may have. */
         if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
@@ -377,6 +397,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(another_process_of_the_same_uid_may_go_on),
                 cmocka_unit_test(upgraded_connection_is_still_compared),
                 cmocka_unit_test(passing_descriptors_closes_and_takes_none),
+                cmocka_unit_test(bytes_without_a_writer_are_refused),
         };
 
         if (argc == 3)

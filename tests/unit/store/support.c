@@ -114,6 +114,37 @@ int fixture_teardown(void **state) {
         return 0;
 }
 
+RecordKind first_kind(void) {
+        return RECORD_META;
+}
+
+#pragma GCC diagnostic error "-Wswitch"
+RecordKind next_kind(RecordKind kind) {
+        switch (kind) {
+        case RECORD_META:
+                return RECORD_VAULT;
+        case RECORD_VAULT:
+                return RECORD_CREDENTIAL;
+        case RECORD_CREDENTIAL:
+                return RECORD_FLOW;
+        case RECORD_FLOW:
+                return RECORD_CLIENT;
+        case RECORD_CLIENT:
+                return RECORD_AGENT_SESSION;
+        case RECORD_AGENT_SESSION:
+                return RECORD_AGENT;
+        case RECORD_AGENT:
+                return RECORD_ENVIRONMENT;
+        case RECORD_ENVIRONMENT:
+                return RECORD_ASIDE;
+        case RECORD_ASIDE:
+                return RECORD_ACCOUNT;
+        case RECORD_ACCOUNT:
+                break;
+        }
+        return (RecordKind)0;
+}
+
 StoreKey key_of(RecordKind kind, uid_t uid, const char *id) {
         StoreKey key;
 

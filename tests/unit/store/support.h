@@ -31,6 +31,10 @@ void fixture_reopen(Fixture *f, uint64_t map_size);
 void fixture_close(Fixture *f);
 int fixture_open(Fixture *f, uint64_t map_size);
 
+/* All kinds of records, one after the other; 0 behind the last. A kind that next_kind() does not know does not compile. */
+RecordKind first_kind(void);
+RecordKind next_kind(RecordKind kind);
+
 StoreKey key_of(RecordKind kind, uid_t uid, const char *id);
 StoreBatch *batch_new(void);
 /* A batch of one put. */

@@ -56,6 +56,13 @@ def sessions(host):
     return {path.name: json.loads(path.read_text()) for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else {}
 
 
+def recorded(host, **fields):
+    """Lines of the journal that have these fields, oldest first."""
+    host.run(["journalctl", "--sync"])
+    lines = host.run(["journalctl", "--output=json", *(f"{name}={value}" for name, value in fields.items())]).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
 @contextlib.contextmanager
 def lasting_login(host, user):
     """An SSH login that stays: its entry in the folder of logins."""
@@ -77,22 +84,9 @@ def test_t1_sudo_is_named_and_has_no_authority(host):
     result = host.as_user("bob", "sudo -u alice vaultctl --json disconnect notion --yes", check=False)
     assert (result.returncode, said(result)["error"]) == (4, "io.vaultd.NotAllowed")
     assert said(host.as_user("alice", "vaultctl --json disconnect notion --yes", check=False))["error"] != "io.vaultd.NotAllowed"
-    lines = host.run(["journalctl", "--sync"]) and host.run(["journalctl", "--output=json", f"VAULTD_UID={alice}", f"VAULTD_LOGIN_UID={bob}"]).stdout
-    verdicts = {(json.loads(line)["VAULTD_SERVICE"], json.loads(line)["VAULTD_VERDICT"]) for line in lines.splitlines()}
-    assert {("WhoAmI", "admitted"), ("Disconnect", "refused")} <= verdicts
-    assert "/" in json.loads(lines.splitlines()[-1])["VAULTD_CGROUP"]
-
-
-def test_t1_sudo_i_is_a_login_that_bob_made(host):
-    answer = said(host.as_user("bob", "sudo -i -u alice vaultctl --json whoami"))
-    assert (answer["user"], answer["origin"], answer.get("originUser")) == ("alice", "elevated", "bob") and answer["session"]
-
-
-def test_t1_su_with_the_right_password_is_still_bobs_login(host):
-    result = host.as_user("bob", "su -l alice -c 'vaultctl --json whoami; vaultctl --json status'", stdin=PASSWORD + "\n")
-    answers = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    assert (answers[0]["user"], answers[0]["origin"], answers[0].get("originUser")) == ("alice", "elevated", "bob")
-    assert answers[0]["session"] in {login["id"] for login in answers[1]["logins"] if login["service"] == "su-l"}
+    lines = recorded(host, VAULTD_UID=alice, VAULTD_LOGIN_UID=bob)
+    assert {("WhoAmI", "admitted"), ("Disconnect", "refused")} <= {(line["VAULTD_SERVICE"], line["VAULTD_VERDICT"]) for line in lines}
+    assert "/" in lines[-1]["VAULTD_CGROUP"]
 
 
 def test_t1_sudo_outlives_the_login_and_stays_refused(host):
@@ -103,42 +97,111 @@ def test_t1_sudo_outlives_the_login_and_stays_refused(host):
     assert json.loads(text.splitlines()[0])["error"] == "io.vaultd.NotAllowed"
 
 
+def test_su_registers_inside_a_users_own_process(host):
+    """Real uid bob, effective uid root: the module says which it speaks as, and vaultd sees both sides of it (T2)."""
+    result = host.as_user("bob", "su alice -c 'grep ^Uid /proc/$PPID/status; vaultctl --json whoami; vaultctl --json status'", stdin=PASSWORD + "\n")
+    assert [line.split()[1:3] for line in result.stdout.splitlines() if line.startswith("Uid:")] == [[str(uid_of(host, "bob")), "0"]]
+    answers = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    assert (answers[0]["user"], answers[0]["origin"], answers[0].get("originUser")) == ("alice", "elevated", "bob")
+    assert answers[0]["session"] in {login["id"] for login in answers[1]["logins"] if login["service"] == "su"}
+
+
+# What runs without a login is nobody's word, and says so.
+
 def test_su_of_root_outside_a_login_is_unproven(host):
     answer = said(host.run(["su", "-l", "alice", "-c", "vaultctl --json whoami"]))
     assert (answer["user"], answer["origin"], answer.get("originUser")) == ("alice", "unproven", None)
 
 
-def test_console_login(host):
-    result = host.run(["script", "--quiet", "--return", "--command", "login -f alice", "/dev/null"],
-                      stdin="vaultctl --json whoami; vaultctl --json status; exit\n")
-    answers = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{"')]
-    assert answers[0]["origin"] == "login", result.stdout
-    mine = next(login for login in answers[1]["logins"] if login["id"] == answers[0]["session"])
-    assert mine["service"] == "login" and "pts" in mine["tty"]
+def test_a_service_that_root_runs_as_a_user_is_unproven(host):
+    """systemd-run --uid=: it has alice's vault and no login; whoami tells that, and tells nobody's name."""
+    run = ["systemd-run", "--quiet", "--pipe", "--wait", "--uid=alice", "vaultctl"]
+    answer = said(host.run([*run, "--json", "whoami"]))
+    assert (answer["user"], answer["origin"], answer["session"]) == ("alice", "unproven", None)
+    assert "loginUid" not in answer and "originUser" not in answer
+    shown = host.run([*run, "whoami"]).stdout
+    assert "unproven" in shown and "from the login of" not in shown
+    result = host.run([*run, "--json", "disconnect", "notion", "--yes"], check=False)
+    assert said(result)["error"] != "io.vaultd.NotAllowed"
+    record = recorded(host, VAULTD_UID=uid_of(host, "alice"), VAULTD_SERVICE="Disconnect", VAULTD_ORIGIN="unproven")[-1]
+    assert record["VAULTD_VERDICT"] == "admitted" and record["VAULTD_CGROUP"].startswith("/system.slice/run-")
 
 
-def test_ssh_login_says_where_from(host):
-    answer = said(host.as_user("alice", "vaultctl --json status"))
-    assert ("sshd", "127.0.0.1") in {(login["service"], login.get("rhost")) for login in answer["logins"]}
+# Every way to log in, with logind and without.
+
+@pytest.fixture(scope="module", params=["with logind", "without logind"])
+def ways(request, host):
+    """The machine, with logind running or masked; whether it runs."""
+    has_logind = request.param == "with logind"
+    if has_logind:
+        yield host, True
+        return
+    host.run(["systemctl", "mask", "--now", "--runtime", "systemd-logind.service"])
+    yield host, False
+    host.run(["systemctl", "unmask", "--runtime", "systemd-logind.service"])
+    host.run(["systemctl", "start", "systemd-logind.service"])
 
 
-def test_user_manager_login(host):
-    result = host.as_user("alice", "for verb in whoami status; do systemd-run --user --quiet --pipe --wait vaultctl --json $verb; done")
-    answer, status = (json.loads(line) for line in result.stdout.splitlines() if line.startswith("{"))
-    assert (answer["user"], answer["origin"]) == ("alice", "login"), answer
-    assert {login["service"] for login in status["logins"] if login["id"] == answer["session"]} == {"systemd-user"}
+def login_of(result, service):
+    """What whoami and status said, once the login is found to be one of that service."""
+    answers = [json.loads(line[line.index("{"):]) for line in result.splitlines() if '{"' in line]
+    assert len(answers) == 2, result
+    mine = [login for login in answers[1]["logins"] if login["id"] == answers[0]["session"]]
+    assert [login["service"] for login in mine] == [service], answers
+    return answers[0], mine[0]
 
 
-def test_cron_login(host):
-    host.run(["crontab", "-u", "alice", "-"], stdin="* * * * * (vaultctl --json whoami; vaultctl --json status) > /home/alice/cron.out 2>&1; echo end >> /home/alice/cron.out\n")
+BOTH = "vaultctl --json whoami; vaultctl --json status"
+
+
+def test_ssh_login_says_where_from(ways):
+    answer, login = login_of(ways[0].as_user("alice", BOTH).stdout, "sshd")
+    assert (answer["origin"], login["rhost"]) == ("login", "127.0.0.1")
+
+
+def test_console_login(ways):
+    result = ways[0].run(["script", "--quiet", "--return", "--command", "login -f alice", "/dev/null"], stdin=BOTH + "; exit\n")
+    answer, login = login_of("\n".join(line for line in result.stdout.splitlines() if line.startswith('{"')), "login")
+    assert answer["origin"] == "login" and "pts" in login["tty"]
+
+
+@pytest.mark.parametrize("command, service", [("su alice -c", "su"), ("su -l alice -c", "su-l"), ("sudo -i -u alice sh -c", "sudo-i")])
+def test_change_of_user_is_a_login_that_bob_made(ways, command, service):
+    result = ways[0].as_user("bob", f"{command} '{BOTH}'", stdin=PASSWORD + "\n")
+    answer, _ = login_of(result.stdout, service)
+    assert (answer["user"], answer["origin"], answer["originUser"]) == ("alice", "elevated", "bob")
+
+
+def test_cron_login(ways):
+    """A job for the start of cron, so that nobody waits for the minute."""
+    host = ways[0]
+    output = host.path("/home/alice/cron.out")
+    output.unlink(missing_ok=True)
+    host.run(["crontab", "-u", "alice", "-"], stdin=f"@reboot ({BOTH}; echo end) > /home/alice/cron.out 2>&1\n")
     try:
-        file = host.path("/home/alice/cron.out")
-        text = wait_for(lambda: file.exists() and "end" in file.read_text() and file.read_text(), 75, "cron did not run it")
+        host.run(["systemctl", "stop", "cron"])
+        host.path("/run/crond.reboot").unlink(missing_ok=True)
+        host.run(["systemctl", "start", "cron"])
+        text = wait_for(lambda: output.exists() and output.read_text().endswith("end\n") and output.read_text(), 20, "cron did not run it")
     finally:
         host.run(["crontab", "-u", "alice", "-r"])
-    answers = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    assert answers[0]["origin"] == "login"
-    assert "cron" in {login["service"] for login in answers[1]["logins"]}
+    assert login_of(text, "cron")[0]["origin"] == "login"
+
+
+def test_user_manager_login(ways):
+    """logind starts it with the first login; without logind root does."""
+    host, has_logind = ways
+    uid = uid_of(host, "alice")
+    if not has_logind:
+        host.run(["install", "-d", "-o", "alice", "-g", "alice", "-m", "0700", f"/run/user/{uid}"])
+        host.run(["systemctl", "start", f"user@{uid}.service"])
+    try:
+        result = host.as_user("alice", f"export XDG_RUNTIME_DIR=/run/user/{uid}; for verb in whoami status; do "
+                              "systemd-run --user --quiet --pipe --wait vaultctl --json $verb; done")
+    finally:
+        if not has_logind:
+            host.run(["systemctl", "stop", f"user@{uid}.service"])
+    assert login_of(result.stdout, "systemd-user")[0]["origin"] == "login"
 
 
 def test_i7_a_killed_sshd_ends_the_login(host):
@@ -154,16 +217,6 @@ def test_login_survives_a_restart_of_vaultd(host):
     result = host.as_user("bob", "vaultctl --json whoami; sudo systemctl restart vaultd.service; vaultctl --json whoami")
     before, after = (json.loads(line) for line in result.stdout.splitlines())
     assert before == after and before["origin"] == "login"
-
-
-def test_logins_without_logind(host):
-    host.run(["systemctl", "mask", "--now", "--runtime", "systemd-logind.service"])
-    try:
-        answer = said(host.as_user("alice", "vaultctl --json whoami"))
-        assert answer["origin"] == "login" and answer["session"]
-    finally:
-        host.run(["systemctl", "unmask", "--runtime", "systemd-logind.service"])
-        host.run(["systemctl", "start", "systemd-logind.service"])
 
 
 def quiet(host, user):
@@ -211,8 +264,52 @@ def test_admin_is_for_root(host):
     host.as_user("bob", "sudo vaultctl admin lock --user alice --reason 'for a test'")
     try:
         assert said(host.as_user("alice", "vaultctl --json whoami", check=False))["state"] == "locked"
-        lines = host.run(["journalctl", "--output=json", "VAULTD_REASON=for a test"]).stdout.splitlines()
-        assert {json.loads(line)["VAULTD_LOGIN_UID"] for line in lines} == {str(uid_of(host, "bob"))}
+        lines = recorded(host, VAULTD_REASON="for a test")
+        assert {line["VAULTD_LOGIN_UID"] for line in lines} == {str(uid_of(host, "bob"))}
     finally:
         host.as_user("bob", "sudo vaultctl admin unlock --user alice")
     assert host.vaultctl("alice", "whoami")["vault"]["state"] == "active"
+
+
+# Containers (T6)
+
+CONTAINERS = {
+    "an image as root folder": (["-p", "RootDirectory=/srv/box", "-p", "BindReadOnlyPaths=/usr /etc /run/vaultd"], True),
+    "uids of its own": (["-p", "PrivateUsers=yes"], True),
+    "mounts of its own": (["-p", "PrivateTmp=yes", "-p", "ProtectSystem=strict", "-p", "BindPaths=/run/vaultd/io.vaultd:/run/other"], False),
+    "nothing of its own": ([], False),
+}
+
+
+@pytest.fixture(scope="module")
+def box(host):
+    host.run(["sh", "-ec", "cd /srv; mkdir -p box/usr box/etc box/proc box/dev box/tmp box/run/vaultd; cd box; for each in bin lib lib64 sbin; do "
+              "ln -sf usr/$each $each; done"])
+    yield host
+    host.path("/etc/vaultd/vaultd.conf").unlink(missing_ok=True)
+    host.run(["systemctl", "restart", "vaultd.service"])
+
+
+def from_container(host, kind, command):
+    """A process with alice's own login, as a container engine of the host's that shares pids and uids would start it."""
+    properties, _ = CONTAINERS[kind]
+    argv = ["systemd-run", "--quiet", "--pipe", "--wait", "--uid=alice", "-p", "PAMName=login", *properties, "vaultctl", "--json", *command.split()]
+    return host.run(argv, check=False)
+
+
+def test_t6_a_container_is_recorded(box):
+    for kind, (_, is_contained) in CONTAINERS.items():
+        before = len(recorded(box, VAULTD_SERVICE="Disconnect"))
+        assert said(from_container(box, kind, "disconnect notion --yes"))["error"] != "io.vaultd.NotAllowed"
+        line = recorded(box, VAULTD_SERVICE="Disconnect")[before]
+        assert (kind, line["VAULTD_CONTAINER"]) == (kind, "yes" if is_contained else "no")
+        assert line["VAULTD_CGROUP"]
+
+
+def test_t6_policy_refuses_containers_and_not_services(box):
+    box.write("/etc/vaultd/vaultd.conf", "[Identity]\nContainers=refuse\nElevated=allow\n")
+    box.run(["systemctl", "restart", "vaultd.service"])
+    for kind, (_, is_contained) in CONTAINERS.items():
+        answer = said(from_container(box, kind, "whoami"))
+        assert (kind, answer.get("error", answer.get("user"))) == (kind, "io.vaultd.NotAllowed" if is_contained else "alice")
+    assert box.vaultctl("alice", "whoami")["origin"] == "login"

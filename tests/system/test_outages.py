@@ -298,9 +298,9 @@ def test_a_reboot_ends_logins_and_keeps_vaults(stage, tmp_path):
 
 def test_the_watchdog_restarts_a_vaultd_that_hangs(hung):
     host, login, before, pid, since = hung
-    seconds = int(property_of(host, "vaultd.service", "WatchdogUSec").removesuffix("s"))
+    assert property_of(host, "vaultd.service", "WatchdogUSec") == "30s"
     assert before["session"] in sessions(host)
-    wait_for(lambda: property_of(host, "vaultd.service", "MainPID") not in (pid, "0"), max(0, since + seconds + 5 - time.monotonic()),
+    wait_for(lambda: property_of(host, "vaultd.service", "MainPID") not in (pid, "0"), max(0, since + 35 - time.monotonic()),
              "it hangs on")
     assert "watchdog" in host.journal("--unit=vaultd.service").lower()
     assert login.ask("whoami") == before

@@ -14,16 +14,6 @@ static const char description[] =
 #include "daemon/api/io.vaultd.Web.inc"
         ;
 
-static int read_ticket(Call *call, json_object *parameters, const char **ret) {
-        static const JsonField fields[] = { { "ticket", JSON_FIELD_STRING, 0, true, 64 }, {} };
-        const char *bad;
-
-        if (json_dispatch(parameters, fields, ret, &bad) >= 0)
-                return 0;
-        (void)call_invalid_parameter(call, bad);
-        return FAILED;
-}
-
 /* r: what the look-up of *uid said. What is nobody's, or damaged, goes on: the method says what is wrong with it. */
 static int charge(Call *call, int r, const uid_t *uid) {
         if (r == -ENOENT || r == -EBADMSG)
@@ -31,10 +21,17 @@ static int charge(Call *call, int r, const uid_t *uid) {
         return r < 0 ? r : call_charge_to(call, *uid);
 }
 
-static int charge_ticket(Manager *m, Call *call, const char *ticket) {
+/* The ticket, with its owner charged. FAILED: answered already. */
+static int take_ticket(Manager *m, Call *call, json_object *parameters, const char **ret) {
+        static const JsonField fields[] = { { "ticket", JSON_FIELD_STRING, 0, true, 64 }, {} };
+        const char *bad;
         uid_t uid;
 
-        return charge(call, oauth_ticket_owner(m->oauth, ticket, &uid), &uid);
+        if (json_dispatch(parameters, fields, ret, &bad) < 0) {
+                (void)call_invalid_parameter(call, bad);
+                return FAILED;
+        }
+        return charge(call, oauth_ticket_owner(m->oauth, *ret, &uid), &uid);
 }
 
 /* The words of a space separated list. */
@@ -61,11 +58,9 @@ static int method_page(Call *call, json_object *parameters, void *userdata) {
         Failure failure = {};
         int r;
 
-        if (read_ticket(call, parameters, &ticket) != 0)
-                return 0;
-        r = charge_ticket(m, call, ticket);
-        if (r < 0)
-                return r;
+        r = take_ticket(m, call, parameters, &ticket);
+        if (r != 0)
+                return MIN(r, 0);
         r = oauth_page(m->oauth, ticket, &f, &failure);
         if (r == 0) {
                 const ServiceProfile *p = config_find_service(m->config, f->service);
@@ -85,11 +80,9 @@ static int method_continue(Call *call, json_object *parameters, void *userdata) 
         Failure failure = {};
         int r;
 
-        if (read_ticket(call, parameters, &ticket) != 0)
-                return 0;
-        r = charge_ticket(m, call, ticket);
-        if (r < 0)
-                return r;
+        r = take_ticket(m, call, parameters, &ticket);
+        if (r != 0)
+                return MIN(r, 0);
         r = oauth_continue(m->oauth, ticket, &location, &failure);
         r = r == 0 ? call_reply(call, json_build("location", 's', location, NULL)) : manager_reply_outcome(call, r, &failure);
         failure_done(&failure);

@@ -15,8 +15,11 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
+#include "identity/name-services.h"
 #include "identity/users.h"
 #include "util/clock.h"
+
+#define NSSWITCH_FILE "/etc/nsswitch.conf"
 
 #define N_SLOTS   512U
 #define LOOK_USEC USEC_PER_MSEC
@@ -57,10 +60,16 @@ static void name_job_free(void *userdata) {
 }
 
 /* What getpwuid_r(3) and getpwnam_r(3) mean by finding nothing. glibc answers 0 when the last service it asked says that there is no such
- * user. An error is an outage, also ENOENT: that is what is left behind by a name service whose library or socket is missing. One
- * that cannot be loaded may leave nothing behind, and glibc then returns errno as it was: so the callers set it before. */
+ * user; that holds when all could be asked. An error is an outage, also ENOENT: that is what is left behind by a name service whose
+ * library or socket is missing. One that cannot be loaded may leave nothing behind, and glibc then returns errno as it was: so the
+ * callers set it before. */
 static int nothing_found(int error) {
-        return error == 0 ? -ENOENT : error == ENOENT ? -EHOSTUNREACH : -error;
+        int r;
+
+        if (error != 0)
+                return error == ENOENT ? -EHOSTUNREACH : -error;
+        r = name_services_check(NSSWITCH_FILE);
+        return r < 0 ? r : -ENOENT;
 }
 
 int users_new(Worker *w, const char *passwd_file, Users **ret) {
@@ -101,8 +110,10 @@ static Slot *users_slot(Users *u, uid_t uid) {
         return &u->slots[uid % N_SLOTS];
 }
 
-static int users_name_job(void *userdata) {
+/* By name if there is one, else by uid; fills in the other. */
+static int users_job(void *userdata) {
         NameJob *job = userdata;
+        bool is_named = job->name;
         size_t size = 1024;
 
         for (;; size *= 2) {
@@ -113,12 +124,15 @@ static int users_name_job(void *userdata) {
                 if (!buffer)
                         return -ENOMEM;
                 errno = EHOSTUNREACH;
-                r = getpwuid_r(job->uid, &entry, buffer, size, &found);
+                r = is_named ? getpwnam_r(job->name, &entry, buffer, size, &found)
+                             : getpwuid_r(job->uid, &entry, buffer, size, &found);
                 if (r == ERANGE && size < 1024 * 1024)
                         continue;
                 if (!found)
                         return nothing_found(r);
-                job->name = strdup(entry.pw_name);
+                job->uid = entry.pw_uid;
+                if (!is_named)
+                        job->name = strdup(entry.pw_name);
                 return job->name ? 0 : -ENOMEM;
         }
 }
@@ -130,7 +144,9 @@ static void users_keep(Users *u, uid_t uid, const char *name, uint64_t since_use
         if (slot->name && slot->uid != uid && !name)
                 return;
         free(slot->name);
-        *slot = (Slot){ .name = name ? strdup(name) : NULL, .uid = uid, .since_usec = since_usec, .stamp = *stamp };
+        *slot = (Slot){
+                .name = name ? strdup(name) : NULL, .uid = uid, .since_usec = since_usec, .stamp = *stamp
+        };
 }
 
 int users_name(Users *u, uid_t uid, char **ret) {
@@ -145,35 +161,13 @@ int users_name(Users *u, uid_t uid, char **ret) {
                 return -ENOMEM;
         job->uid = uid;
         is_stamped = file_stamp(u->passwd_file, &stamp);
-        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_name_job, &userdata, name_job_free);
+        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_job, &userdata, name_job_free);
         users_keep(u, uid, r == 0 && is_stamped ? job->name : NULL, since_usec, &stamp);
         if (r == 0)
                 *ret = TAKE_PTR(job->name);
         if (userdata)
                 name_job_free(userdata);
         return r;
-}
-
-static int users_uid_job(void *userdata) {
-        NameJob *job = userdata;
-        size_t size = 1024;
-
-        for (;; size *= 2) {
-                _cleanup_(freep) char *buffer = malloc(size);
-                struct passwd entry, *found = NULL;
-                int r;
-
-                if (!buffer)
-                        return -ENOMEM;
-                errno = EHOSTUNREACH;
-                r = getpwnam_r(job->name, &entry, buffer, size, &found);
-                if (r == ERANGE && size < 1024 * 1024)
-                        continue;
-                if (!found)
-                        return nothing_found(r);
-                job->uid = entry.pw_uid;
-                return 0;
-        }
 }
 
 int users_uid(Users *u, const char *name, uid_t *ret) {
@@ -185,7 +179,7 @@ int users_uid(Users *u, const char *name, uid_t *ret) {
                 free(job);
                 return -ENOMEM;
         }
-        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_uid_job, &userdata, name_job_free);
+        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_job, &userdata, name_job_free);
         if (r == 0)
                 *ret = job->uid;
         if (userdata)

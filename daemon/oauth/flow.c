@@ -86,30 +86,25 @@ int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure 
         return 0;
 }
 
-int oauth_ticket_owner(Oauth *o, const char *ticket, uid_t *ret) {
+static int flow_owner(Oauth *o, int (*look_up)(Store *s, Keyring *k, const uint8_t digest[static 32], Flow **ret), const char *text, uid_t *ret) {
         _cleanup_(flow_freep) Flow *flow = NULL;
         uint8_t digest[32];
         int r;
 
-        sha256(ticket, strlen(ticket), digest);
-        r = flow_record_find_ticket(o->store, o->keyring, digest, &flow);
+        sha256(text, strlen(text), digest);
+        r = look_up(o->store, o->keyring, digest, &flow);
         if (r < 0)
                 return r;
         *ret = flow->uid;
         return 0;
 }
 
-int oauth_state_owner(Oauth *o, const char *state, uid_t *ret) {
-        _cleanup_(flow_freep) Flow *flow = NULL;
-        uint8_t digest[32];
-        int r;
+int oauth_ticket_owner(Oauth *o, const char *ticket, uid_t *ret) {
+        return flow_owner(o, flow_record_find_ticket, ticket, ret);
+}
 
-        sha256(state, strlen(state), digest);
-        r = flow_record_read(o->store, o->keyring, digest, &flow);
-        if (r < 0)
-                return r;
-        *ret = flow->uid;
-        return 0;
+int oauth_state_owner(Oauth *o, const char *state, uid_t *ret) {
+        return flow_owner(o, flow_record_read, state, ret);
 }
 
 bool flow_has_tokens(const Flow *f) {

@@ -87,9 +87,12 @@ def test_t26_beginnings_have_a_pace():
 
 def test_t26_unfinished_connections_are_few_also_when_begun_at_once():
     with World(settings="[Limits]\nFlows=2\n", platform=False) as world:
+        # All would come out of their discoveries together.
+        world.stack.tamper({"path": "/.well-known/*", "mode": "slow", "delay_ms": 1500, "times": 1000})
         replies = at_once(world, "alice", [call("Start", service="notion", label=f"l{i}") for i in range(12)])
         assert sum("error" not in reply for reply in replies) <= 2 and len(states(world, "alice")) <= 2
         assert {reply["error"] for reply in replies if "error" in reply} == {"io.vaultd.LimitExceeded"}
+        world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
         for label in ("a", "b"):
             world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion", "label": label})
         assert len(states(world, "alice")) == 2

@@ -3,6 +3,9 @@
 
 $VAULTD_STAGE names a stage that is ready (./check makes one); without it the tree is built here. Machines live
 as long as a test file, so a test leaves its machine as it found it, or asks for one of its own.
+
+Everything here runs under the units as they are shipped: at the end of each machine that is looked at, and a drop-in or an edited
+unit fails the run.
 """
 
 import os
@@ -19,6 +22,40 @@ from scene import Scene, build_stage    # noqa: E402 (the folder is not a packag
 def stage(tmp_path_factory):
     ready = os.environ.get("VAULTD_STAGE")
     return pathlib.Path(ready) if ready else build_stage(tmp_path_factory.mktemp("stage"))
+
+
+UNITS = ("vaultd.service", "vaultd.socket", "vaultd-control.socket", "vaultd-webapi.socket", "vaultd-web.service", "vaultd-web.socket")
+
+
+def changes_to_units(scene, stage):
+    """What makes a machine's units differ from the shipped ones; None where vaultd is not installed."""
+    folder = "usr/lib/systemd/system"
+    if not all(scene.path(f"/{folder}/{unit}").exists() for unit in UNITS):
+        return None
+    changed = [unit for unit in UNITS if scene.path(f"/{folder}/{unit}").read_bytes() != (stage / folder / unit).read_bytes()]
+    shown = scene.run(["systemctl", "show", "--property=Id,FragmentPath,DropInPaths,NeedDaemonReload", *UNITS]).stdout
+    for block in shown.strip().split("\n\n"):
+        unit = dict(line.split("=", 1) for line in block.splitlines())
+        if not unit["FragmentPath"].endswith(f"/lib/systemd/system/{unit['Id']}") or unit["DropInPaths"] or unit["NeedDaemonReload"] != "no":
+            changed.append(block)
+    return changed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_units(stage):
+    stop, looks = Scene.stop, []
+
+    def look_and_stop(scene):
+        try:
+            if scene.leader:
+                looks.append(changes_to_units(scene, stage))
+        finally:
+            stop(scene)
+
+    Scene.stop = look_and_stop
+    yield
+    Scene.stop = stop
+    assert [changed for changed in looks if changed] == []
 
 
 @pytest.fixture(scope="module")

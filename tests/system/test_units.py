@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The units, as a real systemd runs them: activation, confinement, what survives a crash (design: section 1)."""
 
+import json
 import re
 import time
 
@@ -27,6 +28,16 @@ def test_units_verify_without_a_word(host):
 def test_exposure_stays_at_or_below_1_5(host):
     for service in SERVICES:
         host.run(["systemd-analyze", "security", "--no-pager", "--threshold=15", service])
+
+
+def test_every_open_item_is_explained_in_its_unit(host):
+    """What systemd-analyze counts against a unit has its reason beside it: "Left open: NAME=", as long as it is open."""
+    for service in SERVICES:
+        items = json.loads(host.run(["systemd-analyze", "security", "--no-pager", "--json=short", service]).stdout)
+        is_open = {re.match(r"\w+=", each["name"]).group() for each in items if float(each.get("exposure") or 0) > 0}
+        text = " ".join(host.run(["systemctl", "cat", service]).stdout.replace("\n# ", " ").split())
+        explained = set(re.findall(r"\w+=", " ".join(re.findall(r"Left open: (.*?)\.", text))))
+        assert (service, is_open - explained, explained - is_open) == (service, set(), set())
 
 
 def test_doors_have_their_owner_and_mode(host):

@@ -5,8 +5,8 @@
  * later it is what has expired. Parked grants are revoked upstream first.
  *
  * What holds no tokens is erased on the spot. Revoking asks a provider, who may take as long as it likes, so that is done by
- * fibers of its own, a few for each service: one provider that hangs delays nobody's but its own (T26). A service whose
- * fibers are still at work when the next sweep comes is left to them, so no flow is ever in two hands.
+ * fibers of its own, a few for each service: one provider that hangs delays nobody's but its own (T26). What waits
+ * or is in work is known by its id, so no flow is ever in two hands; what could not be revoked is found again by a later sweep.
  *
  * Who may call: the daemon's manager, for the life. */
 
@@ -18,13 +18,18 @@
 #define SWEEP_INTERVAL_USEC (15 * USEC_PER_SEC)
 #define REVOKERS_MAX        4U /* for each service at once */
 
-/* What is being revoked of one service. */
+typedef struct Due {
+        char *flow_id; /* while it waits and while it is being revoked */
+        Flow *flow;    /* NULL: a fiber has it */
+} Due;
+
+/* What is to be revoked of one service; there is one as long as fibers work for it. */
 struct Sweep {
         Sweep *next;
         Oauth *oauth;
         char *service;
-        Flow **flows; /* those that are due; taken from the front */
-        size_t n_flows, n_taken;
+        Due *dues;
+        size_t n_dues;
         unsigned n_revokers;
 };
 
@@ -51,28 +56,61 @@ static int sweep_new(Oauth *o, const char *service, Sweep **ret) {
         return 0;
 }
 
+static void due_done(Due *d) {
+        free(d->flow_id);
+        (void)flow_free(d->flow);
+}
+
 static void sweep_free(Sweep *s) {
         for (Sweep **each = &s->oauth->sweeps; *each; each = &(*each)->next)
                 if (*each == s) {
                         *each = s->next;
                         break;
                 }
-        for (size_t i = s->n_taken; i < s->n_flows; i++)
-                (void)flow_free(s->flows[i]);
-        free(s->flows);
+        for (size_t i = 0; i < s->n_dues; i++)
+                due_done(&s->dues[i]);
+        free(s->dues);
         free(s->service);
         free(s);
 }
 
-/* Moves the flow there. */
+/* Moves the flow there unless it is there already. */
 static int sweep_add(Sweep *s, Flow **flow) {
-        Flow **grown = reallocarray(s->flows, s->n_flows + 1, sizeof(Flow *));
+        Due *grown;
+        char *id;
 
+        for (size_t i = 0; i < s->n_dues; i++)
+                if (streq(s->dues[i].flow_id, (*flow)->id))
+                        return 0;
+        grown = reallocarray(s->dues, s->n_dues + 1, sizeof(Due));
         if (!grown)
                 return -ENOMEM;
-        s->flows = grown;
-        s->flows[s->n_flows++] = TAKE_PTR(*flow);
+        s->dues = grown;
+        id = strdup((*flow)->id);
+        if (!id)
+                return -ENOMEM;
+        s->dues[s->n_dues++] = (Due){ .flow_id = id, .flow = TAKE_PTR(*flow) };
         return 0;
+}
+
+/* The next one that nobody has, or NULL. *ret_id stays until sweep_remove(). */
+static Flow *sweep_take(Sweep *s, const char **ret_id) {
+        for (size_t i = 0; i < s->n_dues; i++)
+                if (s->dues[i].flow) {
+                        *ret_id = s->dues[i].flow_id;
+                        return TAKE_PTR(s->dues[i].flow);
+                }
+        return NULL;
+}
+
+static void sweep_remove(Sweep *s, const char *id) {
+        for (size_t i = 0; i < s->n_dues; i++)
+                if (s->dues[i].flow_id == id) {
+                        due_done(&s->dues[i]);
+                        s->n_dues--;
+                        memmove(&s->dues[i], &s->dues[i + 1], (s->n_dues - i) * sizeof(Due));
+                        return;
+                }
 }
 
 static int end_unfinished(Oauth *o, Flow *taken) {
@@ -90,10 +128,14 @@ static int end_unfinished(Oauth *o, Flow *taken) {
 
 static int revoker(void *userdata) {
         Sweep *s = userdata;
+        const char *id;
+        Flow *flow;
         int r = 0;
 
-        while (r != -ECANCELED && s->n_taken < s->n_flows)
-                r = end_unfinished(s->oauth, s->flows[s->n_taken++]);
+        while (r != -ECANCELED && (flow = sweep_take(s, &id))) {
+                r = end_unfinished(s->oauth, flow);
+                sweep_remove(s, id);
+        }
         return r;
 }
 
@@ -108,7 +150,7 @@ static bool flow_is_due(const Flow *f, bool is_start) {
         return flow_is_expired(f) || f->state == FLOW_REVOKING || (is_start && f->state == FLOW_EXCHANGING);
 }
 
-/* Sorts what is due to those who revoke it; what holds no tokens needs none. *flow stays where it is when the service's are at work. */
+/* What holds no tokens needs nobody to be asked; the rest goes to those who ask. */
 static int sweep_flow(Oauth *o, Flow **flow) {
         Sweep *s;
         int r = 0;
@@ -116,8 +158,6 @@ static int sweep_flow(Oauth *o, Flow **flow) {
         if (!flow_has_tokens(*flow))
                 return end_unfinished(o, TAKE_PTR(*flow));
         s = sweep_find(o, (*flow)->service);
-        if (s && s->n_revokers > 0)
-                return 0;
         if (!s)
                 r = sweep_new(o, (*flow)->service, &s);
         return r < 0 ? r : sweep_add(s, flow);
@@ -126,9 +166,7 @@ static int sweep_flow(Oauth *o, Flow **flow) {
 static void sweep_start_revokers(Oauth *o) {
         for (Sweep *s = o->sweeps, *next; s; s = next) {
                 next = s->next;
-                if (s->n_revokers > 0)
-                        continue;
-                while (s->n_revokers < MIN((size_t)REVOKERS_MAX, s->n_flows) &&
+                while (s->n_revokers < MIN((size_t)REVOKERS_MAX, s->n_dues) &&
                        fiber_spawn(o->event, revoker, revoker_done, s, NULL) >= 0)
                         s->n_revokers++;
                 if (s->n_revokers == 0)

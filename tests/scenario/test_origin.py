@@ -278,8 +278,9 @@ def test_t6_a_bind_mounted_socket_is_recorded(world):
     assert recorded(world, after, VAULTD_UID="1001", VAULTD_CONTAINER="no")
 
 
-def test_t6_policy_refuses_containers():
-    with World(settings="[Identity]\nContainers=refuse\nElevated=allow\n") as world:
+@pytest.mark.parametrize("elevated", ["allow", "record"])
+def test_t6_policy_refuses_containers(elevated):
+    with World(settings=f"[Identity]\nContainers=refuse\nElevated={elevated}\n") as world:
         directory = world.root / "box"
         directory.mkdir(mode=0o755)
         done = contained(world, world.command("--json", "whoami"), directory)

@@ -112,6 +112,7 @@ def test_lock_closes_and_unlock_opens(world):
     world.restart_vaultd()
     refused(world, "locked")
     assert "on leave" not in world.vaultctl("alice", "whoami").stderr
+    wait_for(lambda: "vault locked: alice, uid 1001: on leave" in world.log("vaultd"), 5, "who decides leaves a record")
     assert world.json("bob", "whoami")["vault"]["state"] == "active"
     assert admin(world, "unseal", "--uid", "1001", code=4)["error"] == "io.vaultd.VaultClosed"
     assert admin(world, "unlock", "--uid", "1001")["vault"]["state"] == "active"

@@ -293,7 +293,7 @@ static int run(const Options *o) {
                 (void)sd_event_set_watchdog(event, true);
                 (void)sd_notify(false, "READY=1");
                 log_info("vaultd " VAULTD_VERSION " is ready");
-                r = sd_event_loop(event);
+                r = server_loop(server);
                 (void)sd_notify(false, "STOPPING=1");
         }
         return r;

@@ -101,7 +101,8 @@ int process_read_login(pid_t pid, uid_t *ret_login_uid, uint32_t *ret_audit_sess
         int r;
 
         r = proc_read_number(pid, "loginuid", &login_uid);
-        if (r >= 0)
+        /* Both are set and unset as one (audit_set_loginuid() of the kernel): who has no login uid has no session. */
+        if (r >= 0 && login_uid != UID_INVALID)
                 r = proc_read_number(pid, "sessionid", &session);
         /* Without CONFIG_AUDIT nobody has these files; then nothing is known of anybody, which is not the same as hidden. */
         if (r < 0 && (r != -ESRCH || access("/proc/self/loginuid", F_OK) == 0))

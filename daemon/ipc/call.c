@@ -94,8 +94,10 @@ int call_charge_to(Call *c, uid_t uid) {
 
 void call_abandon(Call *call) {
         call->connection = NULL;
-        if (call->fiber && call->method && call->method->ends_with_client)
+        if (call->fiber && call->method && call->method->ends_with_client) {
+                server_sync_event(call->server);
                 fiber_cancel(call->fiber);
+        }
         (void)call_unref(call);
 }
 
@@ -202,12 +204,16 @@ static int call_run(Call *call) {
         Server *s = call->server;
         int r;
 
+        if (!call->method->is_quick)
+                server_sync_event(s);
         if (call->method->is_fiber) {
                 r = fiber_spawn(s->event, call_fiber, call_fiber_done, call, &call->fiber);
                 if (r >= 0)
                         (void)call_ref(call);
         } else
                 r = call_handle(call);
+        if (call->method->is_quick && !call->is_answered)
+                server_sync_event(s);
         if (r < 0 && !call->is_answered)
                 s->options.fault(call, r, s->options.userdata);
         return 0;

@@ -27,7 +27,7 @@ static int connection_update_interest(Connection *c) {
 
         if (c->state == CONNECTION_DEAD || c->interest == interest)
                 return 0;
-        if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->fd, &event) < 0)
+        if (epoll_ctl(c->server->epoll_fd, c->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &event) < 0)
                 return -errno;
         c->interest = interest;
         return 0;
@@ -39,8 +39,7 @@ static uid_t connection_payer(const Server *s, Door door, uid_t uid) {
         return door == DOOR_PUBLIC && s->options.strangers_from > 0 && uid >= s->options.strangers_from ? UID_INVALID : uid;
 }
 
-int connection_new(Server *s, int fd, Door door) {
-        struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
+int connection_new(Server *s, int fd, Door door, bool has_witness) {
         Principal principal;
         Account *account;
         Connection *c;
@@ -48,9 +47,7 @@ int connection_new(Server *s, int fd, Door door) {
         int r;
 
         r = principal_from_socket(fd, &principal);
-        /* Newer kernels hand the flag down at connect(2) and not at accept(2): whoever came before us, whom socket activation lets
-         * wait, has it not. */
-        if (r >= 0)
+        if (r >= 0 && !has_witness)
                 r = receive_enable_witness(fd);
         if (r < 0)
                 return r;
@@ -67,22 +64,16 @@ int connection_new(Server *s, int fd, Door door) {
                 account_close(account);
                 return -ENOMEM;
         }
-        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer, .interest = event.events };
+        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer };
         /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
         c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
         c->output.limit = OUTPUT_SIZE_MAX;
-        event.data.ptr = c;
-        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-                r = -errno;
-                account_close(account);
-                free(c);
-                return r;
-        }
         c->next = s->connections;
         if (c->next)
                 c->next->previous = c;
         s->connections = c;
-        /* Most clients send as soon as they are connected: to look costs less than another wake-up. */
+        /* Most clients send as soon as they are connected: to look costs less than another wake-up. epoll hears of it after its
+         * first step, and then says what has come since. */
         connection_on_event(c, EPOLLIN);
         return 0;
 }
@@ -112,7 +103,6 @@ static void connection_end(Connection *c, int error) {
                 c->next->previous = c->previous;
         c->next = s->dead;
         s->dead = c;
-        server_wake(s);
 }
 
 void connection_close(Connection *c) {
@@ -151,7 +141,6 @@ void connection_reconsider(Connection *c) {
         if (c->state == CONNECTION_DEAD || !connection_is_waiting(c))
                 return;
         schedule_add(&c->server->schedule, c);
-        server_wake(c->server);
 }
 
 void connection_fail(Connection *c, int error) {

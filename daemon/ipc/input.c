@@ -47,6 +47,7 @@ static void partial_list(Connection *c) {
                 s->partials_last->partial_next = c;
         else {
                 s->partials = c;
+                server_sync_event(s);
                 (void)sd_event_source_set_time(s->timer, c->partial_since + s->options.message_timeout_usec);
                 (void)sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
         }
@@ -142,6 +143,9 @@ int input_receive(Connection *c, size_t *ret_size) {
                 return r < 0 ? r : input_refuse(c, r, writer);
         if (n == 0)
                 c->has_ended = true;
+        /* Not yet in the epoll set: that it comes there at the end of this step tells whether there is more. */
+        if (c->interest == 0)
+                c->is_readable = false;
         *ret_size = n;
         return 0;
 }

@@ -7,10 +7,16 @@
  * The table is small and exact and outlives connections, so that closing and connecting again starts no new count. When
  * more uids misbehave at once than it has places, the one that began longest ago gives way, its count written.
  *
+ * The timer is a descriptor: lines come from code that sets up nothing with sd-event (server.h, is_quick), and a descriptor
+ * is heard of without.
+ *
  * Who may call: ipc/ and audit/, in the loop's thread. */
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
 
 #include "ipc/log-budget.h"
 #include "util/clock.h"
@@ -26,7 +32,9 @@ typedef struct Place {
 } Place;
 
 struct LogBudget {
-        sd_event_source *timer;
+        int timer_fd;
+        bool is_set;
+        sd_event_source *source;
         LogBudgetTell tell;
         Place places[PLACES];
 };
@@ -45,8 +53,19 @@ static void place_settle(LogBudget *b, Place *p) {
         *p = (Place){};
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+static void timer_set(LogBudget *b, uint64_t usec) {
+        struct itimerspec at = { .it_value = { .tv_sec = (time_t)(usec / USEC_PER_SEC), .tv_nsec = (long)(usec % USEC_PER_SEC * 1000) } };
+
+        b->is_set = timerfd_settime(b->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) >= 0;
+}
+
+static int on_timer(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         LogBudget *b = userdata;
+        uint64_t n_expired;
+
+        if (read(fd, &n_expired, sizeof(n_expired)) < 0)
+                return 0;
+        b->is_set = false;
         uint64_t now = now_monotonic(), next = UINT64_MAX;
 
         for (size_t i = 0; i < PLACES; i++) {
@@ -57,10 +76,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
                 else if (p->n_more > 0)
                         next = MIN(next, p->since_usec + LOG_BUDGET_USEC);
         }
-        if (next != UINT64_MAX) {
-                (void)sd_event_source_set_time(source, next);
-                (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-        }
+        if (next != UINT64_MAX)
+                timer_set(b, next);
         return 0;
 }
 
@@ -71,10 +88,12 @@ int log_budget_new(sd_event *event, LogBudget **ret) {
         if (!b)
                 return -ENOMEM;
         b->tell = tell_usually;
-        r = sd_event_add_time_relative(event, &b->timer, CLOCK_MONOTONIC, 0, 0, on_timer, b);
+        b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (b->timer_fd < 0)
+                return -errno;
+        r = sd_event_add_io(event, &b->source, b->timer_fd, EPOLLIN, on_timer, b);
         if (r < 0)
                 return r;
-        (void)sd_event_source_set_enabled(b->timer, SD_EVENT_OFF);
         *ret = TAKE_PTR(b);
         return 0;
 }
@@ -84,7 +103,8 @@ LogBudget *log_budget_free(LogBudget *b) {
                 return NULL;
         for (size_t i = 0; i < PLACES; i++)
                 place_settle(b, &b->places[i]);
-        sd_event_source_disable_unref(b->timer);
+        sd_event_source_disable_unref(b->source);
+        (void)safe_close(b->timer_fd);
         free(b);
         return NULL;
 }
@@ -121,10 +141,8 @@ bool log_budget_admits(LogBudget *b, uid_t uid) {
                 p->n_lines++;
                 return true;
         }
-        if (p->n_more++ == 0 && sd_event_source_get_enabled(b->timer, NULL) == 0) {
-                (void)sd_event_source_set_time(b->timer, p->since_usec + LOG_BUDGET_USEC);
-                (void)sd_event_source_set_enabled(b->timer, SD_EVENT_ONESHOT);
-        }
+        if (p->n_more++ == 0 && !b->is_set)
+                timer_set(b, p->since_usec + LOG_BUDGET_USEC);
         return false;
 }
 

@@ -36,7 +36,7 @@ typedef struct Connection {
         bool is_listed; /* in the list of half-sent messages */
         bool is_queued; /* in its uid's queue of those with something to do */
         int error; /* to be closed for this at its next step */
-        uint32_t interest;
+        uint32_t interest; /* what epoll was asked for; 0: nothing yet */
         Principal principal;
         Account *account;
         uid_t payer; /* whose account that is; UID_INVALID: that of all strangers */
@@ -56,17 +56,16 @@ typedef struct Listener {
         int fd;
         Door door;
         bool is_paused;
+        bool is_drained; /* whoever came before its witness was enabled has been accepted */
         struct Listener *next;
 } Listener;
 
 struct Server {
         sd_event *event;
         ServerOptions options;
-        int epoll_fd;
-        sd_event_source *source;
+        int epoll_fd;            /* listeners, connections, and the descriptor of sd-event's own */
         sd_event_source *timer;  /* half-sent messages */
         sd_event_source *resume; /* listeners that ran out of descriptors */
-        sd_event_source *again;  /* a turn is due although epoll has no news */
         Accounts *accounts;
         Schedule schedule;
         LogBudget *log;
@@ -75,7 +74,7 @@ struct Server {
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
         uint8_t *read_buffer;
-        bool is_turning;  /* inside server_turn() */
+        bool is_event_due; /* sd-event may have something to do, or has changed since it was armed */
         bool is_stopping;
 };
 
@@ -95,7 +94,8 @@ struct Call {
 };
 
 /* connection.c */
-int connection_new(Server *s, int fd, Door door);
+/* has_witness: its reads say who wrote without being told to (receive.h). */
+int connection_new(Server *s, int fd, Door door, bool has_witness);
 void connection_close(Connection *c);
 void connection_free_dead(Server *s);
 /* News from epoll: notes them and queues the connection for its step. */
@@ -140,8 +140,9 @@ void call_hand_over(Call *call);
 void call_abandon(Call *call);
 
 /* server.c */
-/* A turn is due: something is queued. */
-void server_wake(Server *s);
+/* To be called before anything is done with sd-event, or by code of others that may do so: brings its time up to date and has it armed
+ * again before the loop waits. */
+void server_sync_event(Server *s);
 
 /* introspection.c */
 int introspection_dispatch(Call *call, const char *method);

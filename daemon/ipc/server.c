@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The server: listeners, one epoll descriptor, turns.
+/* The server: listeners, one epoll descriptor, turns, and the loop around them.
  *
- * The epoll descriptor is a single source of the sd-event loop; one source per connection costs three times as much
- * per wake-up (measured). A turn is rounds: ask epoll for news, then one step for each uid that has something to do,
+ * The loop waits in that descriptor, and sd-event's own is a member of it, asked only when it has something, or when somebody may have set
+ * something up there. The other way round (a single source of sd-event's) each wake-up asks two descriptors; a source of sd-event's for each
+ * connection costs three times as much (both measured). What it takes: sd-event is armed whenever the loop waits, and nobody touches it
+ * between without server_sync_event().
+ *
+ * A turn is rounds: ask epoll for news, then one step for each uid that has something to do,
  * whichever of its connections comes first. So a newcomer waits for one step of each other uid at most, and nobody is
  * served twice before the others once (T26). A turn ends after a while although there is more to do, since timers,
  * transfers and fibers wait as well.
@@ -13,6 +17,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -23,7 +28,7 @@
 
 #define EVENTS_PER_ROUND  64
 #define STEPS_PER_TURN    64
-#define ACCEPTS_PER_TURN  16
+#define ACCEPTS_PER_ROUND 16
 #define PAUSE_USEC        (200 * USEC_PER_MSEC)
 
 /* Connections and listeners share the epoll set; a listener's pointer is marked by its lowest bit. */
@@ -43,7 +48,8 @@ static void listener_pause(Listener *l) {
         l->is_paused = true;
         /* In the name of root, so to speak: whoever caused it, it concerns all. */
         log_budget_line(l->server->log, LOG_WARNING, 0, "out of descriptors or memory: not accepting for a moment");
-        (void)sd_event_source_set_time_relative(l->server->resume, PAUSE_USEC);
+        server_sync_event(l->server);
+        (void)sd_event_source_set_time(l->server->resume, now_monotonic() + PAUSE_USEC);
         (void)sd_event_source_set_enabled(l->server->resume, SD_EVENT_ONESHOT);
 }
 
@@ -59,47 +65,63 @@ static int server_on_resume(sd_event_source *source, uint64_t usec, void *userda
         return 0;
 }
 
-static void listener_accept(Listener *l) {
-        for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
-                int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+/* 0: accepted, or refused; -EAGAIN: nobody waits; or another -errno of accept4(2). */
+static int listener_accept_one(Listener *l) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
 
-                if (fd < 0) {
-                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                                listener_pause(l);
-                        return; /* nothing waits, or a client left between: neither is our trouble */
-                }
-                int r = connection_new(l->server, fd, l->door);
-                if (r < 0) {
-                        /* -EDQUOT has had its own line. */
-                        if (r != -EDQUOT)
-                                log_budget_line(l->server->log, LOG_INFO, UID_OVERFLOW, "refused a connection: %s",
-                                                r == -EPERM ? "its uid names nobody here" : strerror(-r));
-                        (void)safe_close(fd);
-                }
-        }
+        if (fd < 0)
+                return -errno;
+        r = connection_new(l->server, fd, l->door, l->is_drained);
+        if (r >= 0)
+                return 0;
+        /* -EDQUOT has had its own line. */
+        if (r != -EDQUOT)
+                log_budget_line(l->server->log, LOG_INFO, UID_OVERFLOW, "refused a connection: %s", r == -EPERM ? "its uid names nobody here" : strerror(-r));
+        (void)safe_close(fd);
+        return 0;
 }
 
-static void server_collect(Server *s) {
+/* One at a time, since the listener is reported again: accept(2) until nobody waits costs each lone client a call that finds nothing.
+ *
+ * Newer kernels hand SO_PASSCRED down at connect(2) and not at accept(2): whoever came before us, whom socket activation lets wait, has it
+ * not. They come first, so they are all accepted once nobody waits. */
+static void listener_accept(Listener *l) {
+        unsigned n = l->is_drained ? 1 : ACCEPTS_PER_ROUND;
+        int r = 0;
+
+        for (; n > 0 && r >= 0; n--)
+                r = listener_accept_one(l);
+        if (r == -EAGAIN)
+                l->is_drained = true;
+        /* Anything else but these: a client left between, which is not our trouble. */
+        if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM)
+                listener_pause(l);
+}
+
+static void server_collect(Server *s, int timeout_msec) {
         struct epoll_event events[EVENTS_PER_ROUND];
-        int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_ROUND, 0);
+        int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_ROUND, timeout_msec);
 
         /* Nothing is closed in here, so every pointer stays good. */
         for (int i = 0; i < n; i++) {
                 Listener *l = listener_from_tag(events[i].data.ptr);
 
-                if (l)
+                if (events[i].data.ptr == s)
+                        s->is_event_due = true;
+                else if (l)
                         listener_accept(l);
                 else
                         connection_on_event(events[i].data.ptr, events[i].events);
         }
 }
 
-static void server_turn(Server *s) {
+/* The number of steps made. */
+static unsigned server_turn(Server *s, int timeout_msec) {
         unsigned n_steps = 0;
 
-        s->is_turning = true;
         do {
-                server_collect(s);
+                server_collect(s, timeout_msec);
+                timeout_msec = 0;
                 for (unsigned n = s->schedule.n_accounts; n > 0; n--) {
                         Connection *c = schedule_next(&s->schedule);
 
@@ -109,25 +131,65 @@ static void server_turn(Server *s) {
                         n_steps++;
                 }
         } while (s->schedule.first && n_steps < STEPS_PER_TURN);
-        s->is_turning = false;
         connection_free_dead(s);
-        if (s->schedule.first)
-                server_wake(s);
+        return n_steps;
 }
 
-void server_wake(Server *s) {
-        if (!s->is_turning)
-                (void)sd_event_source_set_enabled(s->again, SD_EVENT_ONESHOT);
+void server_sync_event(Server *s) {
+        /* sd_event_now(3) is the time of the last sd_event_wait(3), from which relative timers count. Errors come back when it is armed. */
+        if (sd_event_get_state(s->event) == SD_EVENT_ARMED)
+                (void)sd_event_wait(s->event, 0);
+        s->is_event_due = true;
 }
 
-static int server_on_event(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        server_turn(userdata);
-        return 0;
+/* One source of sd-event's. 1: done; 0: none is due, and its descriptor will say when one is. */
+static int server_dispatch_event(Server *s) {
+        int r = 0;
+
+        if (sd_event_get_state(s->event) == SD_EVENT_ARMED)
+                r = sd_event_wait(s->event, 0);
+        if (r >= 0 && sd_event_get_state(s->event) == SD_EVENT_INITIAL)
+                r = sd_event_prepare(s->event);
+        if (r >= 0 && sd_event_get_state(s->event) == SD_EVENT_PENDING) {
+                r = sd_event_dispatch(s->event);
+                return r < 0 ? r : 1;
+        }
+        return r;
 }
 
-static int server_on_again(sd_event_source *source, void *userdata) {
-        server_turn(userdata);
-        return 0;
+/* As epoll_wait(2) takes it: rounded up, so that nobody spins towards a time. */
+static int timeout_to_msec(uint64_t usec) {
+        return usec == UINT64_MAX ? -1 : (int)MIN(usec / USEC_PER_MSEC + (usec % USEC_PER_MSEC > 0), (uint64_t)INT_MAX);
+}
+
+static int server_pass(Server *s, uint64_t timeout_usec) {
+        int r = 0;
+
+        if (s->is_event_due) {
+                r = server_dispatch_event(s);
+                if (r < 0 || sd_event_get_state(s->event) == SD_EVENT_FINISHED)
+                        return r;
+                s->is_event_due = r > 0;
+        }
+        int timeout_msec = r > 0 || s->schedule.first ? 0 : timeout_to_msec(timeout_usec);
+        return server_turn(s, timeout_msec) > 0 || s->is_event_due || r > 0;
+}
+
+int server_run(Server *s, uint64_t timeout_usec) {
+        s->is_event_due = true; /* what the caller did with it between two runs is not known */
+        return server_pass(s, timeout_usec);
+}
+
+int server_loop(Server *s) {
+        int r, code;
+
+        while (sd_event_get_state(s->event) != SD_EVENT_FINISHED) {
+                r = server_pass(s, UINT64_MAX);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_event_get_exit_code(s->event, &code);
+        return r < 0 ? r : code;
 }
 
 int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
@@ -147,22 +209,18 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         r = accounts_new(&options->limits, &s->accounts);
         if (r < 0)
                 return r;
-        r = sd_event_add_io(event, &s->source, s->epoll_fd, EPOLLIN, server_on_event, s);
-        if (r < 0)
-                return r;
+        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, sd_event_get_fd(event), &(struct epoll_event){ .events = EPOLLIN, .data.ptr = s }) < 0)
+                return -errno;
+        s->is_event_due = true;
         r = sd_event_add_time_relative(event, &s->timer, CLOCK_MONOTONIC, 0, 0, input_on_partial_timeout, s);
         if (r < 0)
                 return r;
         r = sd_event_add_time_relative(event, &s->resume, CLOCK_MONOTONIC, 0, 0, server_on_resume, s);
         if (r < 0)
                 return r;
-        r = sd_event_add_defer(event, &s->again, server_on_again, s);
-        if (r < 0)
-                return r;
         r = log_budget_new(event, &s->log);
         if (r < 0)
                 return r;
-        (void)sd_event_source_set_enabled(s->again, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(s->resume, SD_EVENT_OFF);
         *ret = TAKE_PTR(s);
@@ -183,10 +241,8 @@ Server *server_free(Server *s) {
                 free(l);
         }
         (void)accounts_free(s->accounts);
-        sd_event_source_disable_unref(s->source);
         sd_event_source_disable_unref(s->timer);
         sd_event_source_disable_unref(s->resume);
-        sd_event_source_disable_unref(s->again);
         (void)log_budget_free(s->log);
         sd_event_unref(s->event);
         (void)safe_close(s->epoll_fd);
@@ -228,5 +284,5 @@ int server_add_listener(Server *s, int fd, Door door) {
 }
 
 int server_add_connection(Server *s, int fd, Door door) {
-        return connection_new(s, fd, door);
+        return connection_new(s, fd, door, false);
 }

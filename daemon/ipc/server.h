@@ -36,6 +36,7 @@ typedef struct Method {
         MethodClass class;
         MethodHandler handle;
         bool is_fiber;
+        bool is_quick;        /* when it answers before it returns, it has not touched an event source: nothing is to be brought up to date for it */
         bool is_recorded;     /* each call is worth an audit line that says where the caller comes from; authority always is */
         bool is_stream;       /* may answer `more` with several replies */
         bool needs_more;      /* makes no sense without `more`: ExpectedMore */
@@ -56,13 +57,19 @@ typedef struct ServerOptions {
         Limits limits;
         uid_t strangers_from; /* uids from here on share one account at the public door; 0: none do */
         uint64_t message_timeout_usec; /* a half-sent message may take this long */
-        /* Runs before every method of the interfaces, on its fiber if it has one (optional). 0: go on; positive: refused, and answered; -errno. */
+        /* Runs before every method of the interfaces, on its fiber if it has one (optional). 0: go on; positive: refused, and answered; -errno.
+         * Touches no event source. */
         int (*admit)(Call *call, const Method *method, void *userdata);
         void (*fault)(Call *call, int error, void *userdata); /* replies for a handler that failed */
         const char *vendor, *product, *version, *url;
 } ServerOptions;
 
 int server_new(sd_event *event, const ServerOptions *options, Server **ret);
+/* Runs the event loop that the server was made with, and the server, until sd_event_exit(3): in place of sd_event_loop(3), by whose side the
+ * server is not heard. The exit code or -errno. */
+int server_loop(Server *s);
+/* The same once, in place of sd_event_run(3): waits at most that long, UINT64_MAX for ever. 1: something was done; 0: nothing; -errno. */
+int server_run(Server *s, uint64_t timeout_usec);
 /* Closes all connections; fibers of calls must have ended. */
 Server *server_free(Server *s);
 DEFINE_CLEANUP(Server *, server_free)

@@ -111,6 +111,7 @@ void stream_abandon(Stream *stream, int error) {
 
         if (error == -EPIPE || error == -ECONNRESET)
                 error = 0;
+        server_sync_event(stream->connection->server);
         handler->on_closed(stream, error, stream->userdata);
         stream_free(stream);
 }
@@ -131,6 +132,7 @@ int stream_step(Connection *c) {
 
         if (s->is_paused)
                 return 0;
+        server_sync_event(c->server);
         if (n > 0) {
                 s->handler->on_bytes(s, c->input.bytes + c->input_at, n, s->userdata);
                 if (c->stream == s)
@@ -161,6 +163,8 @@ int stream_step(Connection *c) {
 void stream_drained(Connection *c) {
         Stream *s = c->stream;
 
-        if (s && s->handler->on_drained)
+        if (s && s->handler->on_drained) {
+                server_sync_event(c->server);
                 s->handler->on_drained(s, s->userdata);
+        }
 }

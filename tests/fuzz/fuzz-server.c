@@ -103,7 +103,7 @@ static void run_turn(Run *run) {
         uint8_t bytes[65536];
         ssize_t n;
 
-        for (unsigned i = 0; sd_event_run(run->event, 0) > 0; i++)
+        for (unsigned i = 0; server_run(run->server, 0) > 0; i++)
                 check(i < TURNS_MAX, "the loop comes to rest");
         while ((n = recv(run->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
                 check(buffer_append(&run->output, bytes, (size_t)n) == 0, "output is bounded");

@@ -98,7 +98,7 @@ static int run(Toy *toy, uid_t uid, char *const argv[]) {
         }
         for (pid_t got; (got = waitpid(pid, &status, WNOHANG)) != pid;) {
                 assert_int_equal(got, 0);
-                assert_true(sd_event_run(toy->event, 10 * USEC_PER_MSEC) >= 0);
+                assert_true(server_run(toy->server, 10 * USEC_PER_MSEC) >= 0);
         }
         assert_true(WIFEXITED(status));
         return WEXITSTATUS(status);
@@ -270,6 +270,38 @@ static void client_that_came_before_the_server_is_compared_as_well(void **state)
         toy_turn(toy);
 }
 
+/* More of them than are accepted in one go, and the last is compared like the first. */
+static void crowd_that_came_before_the_server_is_compared_as_well(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 2 });
+        int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), early[40];
+
+        (void)unlink(toy->address.sun_path);
+        assert_int_equal(bind(listener, (struct sockaddr *)&toy->address, sizeof(toy->address)), 0);
+        assert_int_equal(listen(listener, ELEMENTSOF(early)), 0);
+        for (unsigned i = 0; i < ELEMENTSOF(early); i++)
+                early[i] = toy_connect(toy);
+        assert_int_equal(server_add_listener(toy->server, listener, DOOR_PUBLIC), 0);
+        toy_turn(toy);
+        for (unsigned i = 0; i < ELEMENTSOF(early); i++) {
+                toy_say(early[i], ECHO);
+                toy_expect(toy, early[i], REPLY);
+                say_as(early[i], BOB, ECHO);
+                toy_expect(toy, early[i], "");
+                (void)close(early[i]);
+        }
+        /* And whoever comes later needs nothing of that. */
+        for (unsigned i = 0; i < ELEMENTSOF(early); i++) {
+                early[i] = toy_connect(toy);
+                toy_say(early[i], ECHO);
+                toy_expect(toy, early[i], REPLY);
+                say_as(early[i], BOB, ECHO);
+                toy_expect(toy, early[i], "");
+                (void)close(early[i]);
+        }
+        assert_int_equal(toy->n_calls, 2 * ELEMENTSOF(early));
+        toy_turn(toy);
+}
+
 static void bytes_of_two_writers_never_merge(void **state) {
         _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
         _cleanup_(closep) int fd = toy_connect(toy);
@@ -392,6 +424,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(descriptor_inherited_by_another_uid_is_refused),
                 cmocka_unit_test(bytes_written_before_accept_have_a_writer),
                 cmocka_unit_test(client_that_came_before_the_server_is_compared_as_well),
+                cmocka_unit_test(crowd_that_came_before_the_server_is_compared_as_well),
                 cmocka_unit_test(bytes_of_two_writers_never_merge),
                 cmocka_unit_test(message_that_another_uid_completes_is_refused),
                 cmocka_unit_test(another_process_of_the_same_uid_may_go_on),

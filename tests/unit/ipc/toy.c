@@ -179,7 +179,7 @@ Toy *toy_free(Toy *toy) {
 void toy_turn(Toy *toy) {
         int r;
 
-        while ((r = sd_event_run(toy->event, 0)) > 0)
+        while ((r = server_run(toy->server, 0)) > 0)
                 ;
         assert_int_equal(r, 0);
 }
@@ -189,7 +189,7 @@ void toy_turn_until(Toy *toy, const bool *flag) {
 
         while (!*flag) {
                 assert_true(now_monotonic() - begin < 5 * USEC_PER_SEC);
-                assert_true(sd_event_run(toy->event, 20 * USEC_PER_MSEC) >= 0);
+                assert_true(server_run(toy->server, 20 * USEC_PER_MSEC) >= 0);
         }
 }
 

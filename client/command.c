@@ -15,6 +15,7 @@ const Command *const commands[] = {
         &command_connect,
         &command_claim,
         &command_disconnect,
+        &command_token,
         &command_session_start,
         &command_session_list,
         &command_session_show,

@@ -10,12 +10,13 @@
 declare -gA __vaultctl_options=(
         [connect]="--as --account --paste --no-browser --replace-account --yes"
         [disconnect]="--as --yes"
+        [token]="--as --yes"
         ["session start"]="--server --title --message --yes"
         ["admin lock"]="--user --uid --reason"
         ["admin unlock"]="--user --uid"
         ["admin unseal"]="--user --uid --rename --new"
 )
-__vaultctl_commands="status whoami services connect claim disconnect session doctor admin"
+__vaultctl_commands="status whoami services connect claim disconnect token session doctor admin"
 __vaultctl_session_commands="start list show"
 __vaultctl_admin_commands="users lock unlock unseal"
 __vaultctl_global="--json --socket --help --version"
@@ -96,7 +97,7 @@ _vaultctl() {
                 session:1) list=$__vaultctl_session_commands ;;
                 admin:1) list=$__vaultctl_admin_commands ;;
                 connect:1) list=$(__vaultctl_names services services name) ;;
-                disconnect:1) list=$(__vaultctl_names status connections service) ;;
+                disconnect:1|token:1) list=$(__vaultctl_names status connections service) ;;
                 "session show:1") list=$(__vaultctl_names "session list" sessions id) ;;
                 esac
         fi

@@ -101,6 +101,7 @@ complete -c vaultctl -n __vaultctl_is -a services -d 'List the services of this 
 complete -c vaultctl -n __vaultctl_is -a connect -d 'Connect a service to your vault'
 complete -c vaultctl -n __vaultctl_is -a claim -d 'Finish a connection with the code from the page'
 complete -c vaultctl -n __vaultctl_is -a disconnect -d 'Revoke and erase a connection'
+complete -c vaultctl -n __vaultctl_is -a token -d 'Print the token of a connection'
 complete -c vaultctl -n __vaultctl_is -a session -d 'Agent sessions'
 complete -c vaultctl -n __vaultctl_is -a doctor -d 'Find what is wrong with this installation'
 complete -c vaultctl -n __vaultctl_is -a admin -d 'Decide about vaults (root)'
@@ -123,6 +124,10 @@ complete -c vaultctl -n '__vaultctl_is --then connect' -l yes -d 'Accept the acc
 complete -c vaultctl -n '__vaultctl_is disconnect' -a '(__vaultctl_names status connections service)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then disconnect' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'
 complete -c vaultctl -n '__vaultctl_is --then disconnect' -l yes -d 'Do not ask'
+
+complete -c vaultctl -n '__vaultctl_is token' -a '(__vaultctl_names status connections service)' -d Service
+complete -c vaultctl -n '__vaultctl_is --then token' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'
+complete -c vaultctl -n '__vaultctl_is --then token' -l yes -d 'Do not ask before it is printed on a terminal'
 
 complete -c vaultctl -n '__vaultctl_is --then session start' -l server -x -a '(__vaultctl_names services services name)' -d 'A service that the session may use'
 complete -c vaultctl -n '__vaultctl_is --then session start' -l title -x -d 'A name for the session'

@@ -5,22 +5,13 @@
 
 #include <stdio.h>
 
-#include "api/manager.h"
+#include "api/choice.h"
 #include "audit/audit.h"
 #include "util/clock.h"
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Connect.inc"
         ;
-
-#define LABEL_DEFAULT "default"
-
-/* Labels are for the caller's own use: short, lower case, safe everywhere. */
-static bool label_is_valid(const char *label) {
-        size_t n = strlen(label);
-
-        return n > 0 && n <= 32 && strspn(label, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
-}
 
 typedef struct StartParameters {
         const char *service, *label, *way;

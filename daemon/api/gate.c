@@ -197,6 +197,8 @@ int manager_admit(Call *call, const Method *method, void *userdata) {
         if (rule == ELEVATED_REFUSE && (origin.is_elevated || streq(origin.name, "unknown") ||
                                                        !call_peer_is_same_process(call)))
                 return refuse_elevated(call, method, &origin);
+        if (method->records_itself)
+                return 0;
         if (is_authority || method->is_recorded || (rule == ELEVATED_RECORD && origin.is_elevated))
                 record_call(call, method, &origin, "admitted", NULL);
         return 0;

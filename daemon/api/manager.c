@@ -15,7 +15,7 @@
 #include "util/log.h"
 
 const Interface *const manager_interfaces[] = {
-        &interface_vaultd, &interface_connect, &interface_session, &interface_login, &interface_admin, &interface_web, NULL,
+        &interface_vaultd, &interface_connect, &interface_token, &interface_session, &interface_login, &interface_admin, &interface_web, NULL,
 };
 
 static const char *const failure_names[] = {

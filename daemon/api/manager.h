@@ -76,4 +76,4 @@ json_object *strv_to_json(char *const *list);
 /* FAILED (NOT_CONNECTED) with exactly the text of O10. */
 int failure_not_connected(Failure *failure, const ServiceProfile *profile);
 
-extern const Interface interface_vaultd, interface_connect, interface_session, interface_login, interface_admin, interface_web;
+extern const Interface interface_vaultd, interface_connect, interface_token, interface_session, interface_login, interface_admin, interface_web;

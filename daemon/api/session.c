@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "api/manager.h"
+#include "api/choice.h"
 #include "audit/audit.h"
 #include "util/clock.h"
 #include "util/encode.h"
@@ -35,41 +35,35 @@ static void draft_done(Draft *d) {
         *d = (Draft){};
 }
 
-/* A service of the plan, and the caller's one usable credential for it. */
-static int draft_add(Manager *m, const Vault *vault, const char *name, Draft *d, Failure *failure) {
-        Credential **list = NULL;
+/* A service of the plan, "notion" or "notion:work", and the caller's one credential that is meant. The platform finds a credential by its server's
+ * address, so a session has one account of a service at most. */
+static int draft_add(Manager *m, const Vault *vault, const char *reference, Draft *d, Failure *failure) {
+        _cleanup_(freep) char *name = NULL, *label = NULL;
+        _cleanup_(credential_freep) Credential *c = NULL;
         const ServiceProfile *p;
-        size_t n = 0, usable = 0, k = 0;
+        char say[128];
         int r;
 
-        r = manager_service(m, name, &p, failure);
+        r = service_reference_parse(reference, &name, &label);
+        if (r == -ENOMEM)
+                return r;
+        r = manager_service(m, r < 0 ? reference : name, &p, failure);
+        if (r != 0)
+                return r;
+        (void)snprintf(say, sizeof(say), "vaultctl session start --server %s:LABEL", p->name);
+        r = manager_choose_credential(m, vault, p, label, say, &c, failure);
         if (r != 0)
                 return r;
         for (size_t i = 0; i < d->n; i++)
                 if (d->services[i] == p)
-                        return 0;
+                        return streq(d->credentials[i]->id, c->id) ? 0
+                                : failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "a session takes one account of %s, not both %s and %s", p->title,
+                                                d->credentials[i]->label, c->label);
         if (d->n == SERVERS_MAX)
                 return failure_set(failure, FAILURE_LIMIT, NULL, "a session takes at most %u servers", SERVERS_MAX);
-        r = credential_record_list(m->store, vault, p->name, &list, &n);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < n; i++)
-                if (list[i]->state == CREDENTIAL_ACTIVE && streq(list[i]->upstream, p->url)) {
-                        usable++;
-                        k = i;
-                }
-        if (usable == 1) {
-                d->services[d->n] = p;
-                d->policies[d->n] = config_find_server(m->config, p->name);
-                d->credentials[d->n++] = TAKE_PTR(list[k]);
-        }
-        for (size_t i = 0; i < n; i++)
-                (void)credential_free(list[i]);
-        free(list);
-        if (usable == 0)
-                return failure_not_connected(failure, p);
-        if (usable > 1) /* equal rank is refused by name (V7, T19) */
-                return failure_set(failure, FAILURE_NOT_ALLOWED, "Run: vaultctl status", "you have %zu accounts connected for %s; keep one", usable, p->title);
+        d->services[d->n] = p;
+        d->policies[d->n] = config_find_server(m->config, p->name);
+        d->credentials[d->n++] = TAKE_PTR(c);
         return 0;
 }
 
@@ -140,16 +134,8 @@ static int draft_check(Manager *m, const Draft *d, Failure *failure) {
                 if (c->custody == CUSTODY_HOST)
                         return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "your %s credential stays on this host (Custody=host), so no session on the Claude Platform can use it",
                                         d->services[i]->title);
-                if (c->custody == CUSTODY_MIRROR && c->expires_usec > 0 && c->expires_usec < now_realtime() + TOKEN_LIFE_MIN) {
-                        int r = failure_not_connected(failure, d->services[i]);
-
-                        if (r != FAILED)
-                                return r;
-                        free(failure->message);
-                        if (asprintf(&failure->message, "Your %s access has expired; connect again", d->services[i]->title) < 0)
-                                failure->message = NULL;
-                        return FAILED;
-                }
+                if (c->custody == CUSTODY_MIRROR && c->expires_usec > 0 && c->expires_usec < now_realtime() + TOKEN_LIFE_MIN)
+                        return failure_reconnect(failure, d->services[i], c->label, "have expired");
         }
         if (!m->platform)
                 return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL, "this host has no workspace key for the Claude Platform; an administrator has to give vaultd the credential vaultd.workspace-key");

@@ -44,6 +44,8 @@ static const AuditName audit_names[] = {
         [AUDIT_VAULT_UNLOCKED] = { "6a1d1c1b30204b2aa7ea48d8794c76c6", "vault unlocked" },
         [AUDIT_VAULT_UNSEALED] = { "a1d905a72bbc4549896cb6da71e9a50b", "vault unsealed" },
         [AUDIT_VAULT_SET_ASIDE] = { "fd86e246189348c5a913e7508581d96c", "vault set aside" },
+        [AUDIT_TOKEN_READ] = { "5ac82a3afe6c4d29947ba5aaffee5290", "token read" },
+        [AUDIT_TOKEN_KEPT] = { "e604b9f01c2b4042bf98ecf4ee92a3df", "token kept" },
 };
 
 #define AUDIT_TEXT_MAX 256U

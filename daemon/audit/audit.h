@@ -30,6 +30,8 @@ typedef enum AuditKind {
         AUDIT_VAULT_UNLOCKED,
         AUDIT_VAULT_UNSEALED,
         AUDIT_VAULT_SET_ASIDE,
+        AUDIT_TOKEN_READ,
+        AUDIT_TOKEN_KEPT,
 } AuditKind;
 
 /* Where a caller comes from. Decoration: a pid's files in /proc. */

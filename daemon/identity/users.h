@@ -28,5 +28,9 @@ int users_uid(Users *u, const char *name, uid_t *ret);
 
 /* Without waiting: the name that users_name() found for this uid within USERS_AT_HAND_USEC before now_usec (now_monotonic()) and since
  * passwd_file was last changed (looked at every millisecond), or NULL, which says nothing about the user. Borrowed until the next call of either. A user who is
- * renamed or removed in a network directory is thus noticed a minute late: for showing only, what hands anything out calls users_name(). */
+ * renamed or removed in a network directory is thus noticed a minute late: for showing only. */
 const char *users_name_at_hand(Users *u, uid_t uid, uint64_t now_usec);
+
+/* The same for a name found within within_usec, at most USERS_AT_HAND_USEC. What hands something out and must not wait says a few seconds: so long
+ * may a change in a network directory stay unnoticed; one of passwd_file is noticed at once. */
+const char *users_name_within(Users *u, uid_t uid, uint64_t now_usec, uint64_t within_usec);

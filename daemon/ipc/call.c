@@ -101,26 +101,30 @@ void call_abandon(Call *call) {
         (void)call_unref(call);
 }
 
-/* Takes body; sends it unless the client wants or takes no answer. */
-static int call_send(Call *call, json_object *body) {
-        _cleanup_(json_putp) json_object *owned = body;
+/* Sends a message with its NUL, unless the client wants or takes no answer. */
+static int call_send_text(Call *call, const char *text, size_t n) {
         Connection *c = call->connection;
         int r;
 
         if (!c || call->message.is_oneway)
                 return 0;
-        if (!owned)
-                return -ENOMEM;
-        const char *text = json_text(owned);
-        if (!text)
-                return -ENOMEM;
-        r = connection_send(c, text, strlen(text) + 1);
+        r = connection_send(c, text, n);
         if (r < 0) {
                 if (r == -EDQUOT)
                         log_budget_line(c->server->log, LOG_INFO, c->payer, "closing a connection of uid %u: it does not read its answers", (unsigned)c->principal.uid);
                 connection_close(c);
         }
         return r;
+}
+
+/* Takes body. */
+static int call_send(Call *call, json_object *body) {
+        _cleanup_(json_putp) json_object *owned = body;
+
+        if (!call->connection || call->message.is_oneway)
+                return 0;
+        const char *text = owned ? json_text(owned) : NULL;
+        return text ? call_send_text(call, text, strlen(text) + 1) : -ENOMEM;
 }
 
 void call_hand_over(Call *call) {
@@ -159,6 +163,25 @@ static int call_answer(Call *call, json_object *body) {
 
 int call_reply(Call *call, json_object *parameters) {
         return call_answer(call, json_build("parameters", 'o', parameters ?: json_object_new_object(), NULL));
+}
+
+int call_reply_text(Call *call, const char *parameters, size_t n) {
+        _cleanup_(call_unrefp) _unused_ Call *keep = call_ref(call);
+        _cleanup_(buffer_done) Buffer message = {};
+        int r;
+
+        assert(!call->is_answered);
+        r = buffer_append_text(&message, "{\"parameters\":");
+        if (r >= 0)
+                r = buffer_append(&message, parameters, n);
+        if (r >= 0)
+                r = buffer_append(&message, "}", 2);
+        if (r < 0)
+                return r;
+        crash_point("reply");
+        r = call_send_text(call, (const char *)message.bytes, message.size);
+        call_finish(call);
+        return r;
 }
 
 int call_notify(Call *call, json_object *parameters) {

@@ -37,6 +37,7 @@ typedef struct Method {
         MethodHandler handle;
         bool is_fiber;
         bool is_quick;        /* when it answers before it returns, it has not touched an event source: nothing is to be brought up to date for it */
+        bool records_itself;  /* leaves a record of each call by its own, so the gate leaves none of those it admits */
         bool is_recorded;     /* each call is worth an audit line that says where the caller comes from; authority always is */
         bool is_stream;       /* may answer `more` with several replies */
         bool needs_more;      /* makes no sense without `more`: ExpectedMore */
@@ -102,6 +103,9 @@ DEFINE_CLEANUP(Call *, call_unref)
 
 /* The final reply. Takes parameters (NULL: none). 0, or -errno when it could not be queued (the connection is closed then). */
 int call_reply(Call *c, json_object *parameters);
+/* The final reply, whose parameters are this text, one JSON object in UTF-8: for answers that carry a secret, of which json-c would leave copies in
+ * memory that nobody erases. What is queued of it is erased once it has left; text is the caller's to erase. */
+int call_reply_text(Call *c, const char *parameters, size_t n);
 /* One reply of a stream that goes on; only after call_wants_more(). */
 int call_notify(Call *c, json_object *parameters);
 /* The final reply, an error. name is qualified. */

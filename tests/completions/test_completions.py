@@ -51,6 +51,8 @@ NAMES = {
     "vaultctl disconnect ": {"notion", "slack"},
     "vaultctl disconnect notion --as ": {"default", "work"},
     "vaultctl disconnect slack --as=": {"bot"},
+    "vaultctl token ": {"notion", "slack"},
+    "vaultctl token notion --as ": {"default", "work"},
     "vaultctl session show ": {"sesn_1", "sesn_2"},
     "vaultctl session start --server ": {"notion", "gitlab"},
     "vaultctl session start --server=g": {"gitlab"},

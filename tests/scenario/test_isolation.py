@@ -30,6 +30,7 @@ ROWS = {
                                 {"flow": "ID", "account": "alice@notion.test"}],
     "io.vaultd.Connect.Cancel": [{"flow": "ID"}],
     "io.vaultd.Connect.Disconnect": [{"service": "ID"}, {"service": "notion", "label": "ID"}],
+    "io.vaultd.Token.Read": [{"service": "ID"}, {"service": "notion", "label": "ID"}, {"service": "notion"}],
     "io.vaultd.Session.Plan": [{"servers": ["ID"]}],
     "io.vaultd.Session.Start": [{"servers": ["ID"], "plan": "ID"}, {"plan": "ID"}],
     "io.vaultd.Session.List": [{}],

@@ -59,7 +59,7 @@ typedef enum Elevated {
 
 typedef enum Containers {
         CONTAINERS_ALLOW,
-        CONTAINERS_REFUSE, /* callers in user or pid namespaces of their own */
+        CONTAINERS_REFUSE, /* callers in user or pid namespaces or root folders of their own */
 } Containers;
 
 /* [Server NAME] of policy.d: what a session may do there. In this version exact tool names; wildcards are a fault. */

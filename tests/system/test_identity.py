@@ -15,10 +15,10 @@ MODULE_LINE = "session optional pam_vaultd.so\n"
 
 @pytest.fixture(scope="module")
 def host(stage):
-    """alice; bob, who may do everything by sudo; cron and user managers register their logins, as pam_vaultd(8) says."""
+    """alice; bob, who may do everything by sudo; boxer, for containers; cron and user managers register their logins, as pam_vaultd(8) says."""
     with Scene(stage) as scene:
         scene.install()
-        for user in ("alice", "bob"):
+        for user in ("alice", "bob", "boxer"):
             scene.add_person(user, f"{user}@notion.test")
         scene.run(["chpasswd"], stdin=f"alice:{PASSWORD}\n")
         scene.write("/etc/sudoers.d/bob", "bob ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
@@ -219,6 +219,15 @@ def test_login_survives_a_restart_of_vaultd(host):
     assert before == after and before["origin"] == "login"
 
 
+def test_what_stays_after_a_logout_has_no_login_and_is_its_owners(host):
+    """A login uid stays for good, so it is nobody else's; what it came from has ended, so nobody vouches for it."""
+    host.as_user("alice", "setsid sh -c 'sleep 1; vaultctl --json whoami; vaultctl --json disconnect notion --yes; echo end' > /tmp/stayed 2>&1 < /dev/null &")
+    text = wait_for(lambda: host.path("/tmp/stayed").read_text().endswith("end\n") and host.path("/tmp/stayed").read_text(), 20, "it did not run")
+    answer, other = (json.loads(line) for line in text.splitlines()[:2])
+    assert (answer["user"], answer["origin"], answer["session"], answer["loginUid"]) == ("alice", "unproven", None, uid_of(host, "alice"))
+    assert other["error"] != "io.vaultd.NotAllowed"
+
+
 def quiet(host, user):
     """usermod and userdel want no process of the user's."""
     uid = uid_of(host, user)
@@ -291,9 +300,9 @@ def box(host):
 
 
 def from_container(host, kind, command):
-    """A process with alice's own login, as a container engine of the host's that shares pids and uids would start it."""
+    """A process with boxer's own login, as a container engine of the host's that shares pids and uids would start it."""
     properties, _ = CONTAINERS[kind]
-    argv = ["systemd-run", "--quiet", "--pipe", "--wait", "--uid=alice", "-p", "PAMName=login", *properties, "vaultctl", "--json", *command.split()]
+    argv = ["systemd-run", "--quiet", "--pipe", "--wait", "--uid=boxer", "-p", "PAMName=login", *properties, "vaultctl", "--json", *command.split()]
     return host.run(argv, check=False)
 
 
@@ -311,5 +320,5 @@ def test_t6_policy_refuses_containers_and_not_services(box):
     box.run(["systemctl", "restart", "vaultd.service"])
     for kind, (_, is_contained) in CONTAINERS.items():
         answer = said(from_container(box, kind, "whoami"))
-        assert (kind, answer.get("error", answer.get("user"))) == (kind, "io.vaultd.NotAllowed" if is_contained else "alice")
-    assert box.vaultctl("alice", "whoami")["origin"] == "login"
+        assert (kind, answer.get("error", answer.get("user"))) == (kind, "io.vaultd.NotAllowed" if is_contained else "boxer")
+    assert box.vaultctl("boxer", "whoami")["origin"] == "login"

@@ -194,6 +194,18 @@ def test_a_stalled_journald_stalls_nobody(host):
     wait_for(lambda: "login registered" in host.journal("VAULTD_SESSION=" + session), 20, "the line did not come after all")
 
 
+def test_a_stalled_journald_keeps_vaultd_neither_from_stopping_nor_from_starting(host):
+    host.vaultctl("alice", "whoami")
+    with full_journal(host):
+        asked_by_alice(host, 5)                 # lines wait
+        begin = time.monotonic()
+        host.run(["systemctl", "restart", "vaultd.service"])
+        seconds, session = timed_login(host)
+        assert time.monotonic() - begin <= 6
+        assert session and seconds <= BUDGET_SECONDS
+    assert property_of(host, "vaultd.service", "NRestarts") == "0"
+
+
 def test_lines_that_a_stalled_journald_left_no_room_for_are_counted(host):
     n_logins, uid = 3000, host.run(["id", "-u", "alice"]).stdout.strip()
 

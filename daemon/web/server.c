@@ -10,7 +10,7 @@
  *
  * Every page carries the same set of headers, from one place; the one that differs is the nonce of its style.
  * form-action admits https: beside 'self' because browsers hold redirects after a form against it, and the provider is
- * where the button leads. The access log has method, name of the route, status and time: no address, no parameter.
+ * where the button leads.
  *
  * Who may call: main.c. */
 
@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "util/clock.h"
+#include "web/access-log.h"
 #include "web/connection.h"
 #include "web/server.h"
 
@@ -53,23 +54,6 @@ struct Server {
         uint64_t accept_after_usec; /* CLOCK_MONOTONIC; 0: now */
         bool is_draining;
 };
-
-/* To a socket (the journal's) without ever waiting for its reader; MSG_DONTWAIT leaves the flags of a description alone
- * that others may share. */
-static void access_log(const char *method, const Reply *r, uint64_t begun_usec) {
-        char line[160];
-        const char *shown = "other";
-        int n;
-
-        if (streq(method, "GET") || streq(method, "HEAD") || streq(method, "POST"))
-                shown = method;
-        n = snprintf(line, sizeof(line), "%s %s %u %llu ms\n", shown, r->name, r->status,
-                (unsigned long long)((now_monotonic() - begun_usec) / USEC_PER_MSEC));
-        if (n < 0 || (size_t)n >= sizeof(line))
-                return;
-        if (send(STDERR_FILENO, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == ENOTSOCK)
-                (void)!write(STDERR_FILENO, line, (size_t)n);
-}
 
 /* "127.0.0.1:876" or "[::1]:876"; empty for what is neither. */
 static void address_to_text(const struct sockaddr *a, char *ret, size_t size) {
@@ -204,7 +188,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *mhd, const char *method
         if (response_add_headers(response, r) == 0)
                 result = MHD_queue_response(mhd, r->status, response);
         MHD_destroy_response(response);
-        access_log(method, r, c->begun_usec);
+        access_log_request(method, r->name, r->status, now_monotonic() - c->begun_usec);
         return result;
 }
 
@@ -394,7 +378,7 @@ static int server_turn(Server *s, int signal_fd, uint64_t limit_usec) {
                 { .fd = s->table.wake_fd, .events = POLLIN },
                 { .fd = signal_fd, .events = POLLIN },
         };
-        uint64_t now = now_monotonic(), next = connection_reap(&s->table, now), count;
+        uint64_t now = now_monotonic(), next = MIN(connection_reap(&s->table, now), access_log_settle(now)), count;
         bool is_open = !s->is_draining && connection_admits(&s->table);
 
         if (is_open && s->accept_after_usec > now) {
@@ -437,6 +421,7 @@ Server *server_free(Server *s) {
         if (!s)
                 return NULL;
         MHD_stop_daemon(s->daemon);
+        (void)access_log_settle(UINT64_MAX);
         for (size_t i = 0; i < s->n_listeners; i++)
                 (void)safe_close(s->listeners[i].fd);
         connection_table_done(&s->table);

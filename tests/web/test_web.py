@@ -573,6 +573,24 @@ def test_log_names_no_ticket_state_or_code(web, vaultd):
         assert canary not in log
 
 
+def test_log_is_bounded_and_counts_the_rest(web, vaultd):
+    """T26: whoever reaches the port can ask in a loop."""
+    before = len(web.log_text())
+    for _ in range(450):
+        web.get("/nowhere")
+    deadline = time.monotonic() + 30
+    while True:
+        lines = web.log_text()[before:].splitlines()
+        counts = [int(line.split()[0]) for line in lines if line.endswith("more requests")]
+        shown = sum(line.startswith("GET ") for line in lines)
+        if shown + sum(counts) >= 450 or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    assert shown < 450 and counts, "every request is a line"
+    assert shown + sum(counts) >= 450, "some are not told of"
+    assert len(counts) <= 3
+
+
 def memory_findings(pid, canaries):
     """Which canaries are somewhere in the writable memory of a process, and in which mapping."""
     found = []

@@ -127,6 +127,20 @@ def test_a_service_that_root_runs_as_a_user_is_unproven(host):
     assert record["VAULTD_VERDICT"] == "admitted" and record["VAULTD_CGROUP"].startswith("/system.slice/run-")
 
 
+def test_a_host_that_hides_processes_hides_none_from_vaultd(host):
+    """hidepid= of the host's /proc: vaultd has a view of its own, by its unit."""
+    host.run(["mount", "-o", "remount,hidepid=2", "/proc"])
+    try:
+        host.run(["systemctl", "restart", "vaultd.service"])
+        assert host.as_user("alice", "test -e /proc/1", check=False).returncode != 0
+        answer = host.vaultctl("alice", "whoami")
+        assert answer["origin"] == "login" and answer["session"]
+        assert said(host.as_user("bob", "sudo -u alice vaultctl --json whoami"))["origin"] == "elevated"
+    finally:
+        host.run(["mount", "-o", "remount,hidepid=0", "/proc"])
+        host.run(["systemctl", "restart", "vaultd.service"])
+
+
 # Every way to log in, with logind and without.
 
 @pytest.fixture(scope="module", params=["with logind", "without logind"])
@@ -265,6 +279,18 @@ def test_t7_a_recycled_uid_finds_nothing(host):
     host.run(["vaultctl", "admin", "unseal", "--uid", str(uid), "--new"])
     answer = said(host.run(command))
     assert answer["user"] == "eve" and answer["vault"]["state"] == "active" and answer["vault"]["id"] != before
+
+
+def test_t7_a_vault_does_not_follow_a_name_to_another_uid(host):
+    host.add_person("frank", "frank@notion.test")
+    before, uid = host.vaultctl("frank", "whoami")["vault"]["id"], uid_of(host, "frank")
+    quiet(host, "frank")
+    host.run(["usermod", "--uid", "4711", "frank"])
+    answer = host.vaultctl("frank", "whoami")
+    assert (answer["uid"], answer["vault"]["state"]) == (4711, "active") and answer["vault"]["id"] != before
+    result = host.run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "vaultctl", "--json", "whoami"], check=False)
+    assert (result.returncode, said(result)["error"]) == (4, "io.vaultd.NotAllowed")        # nobody's now
+    assert host.vaultctl("frank", "whoami")["vault"]["state"] == "active"
 
 
 def test_admin_is_for_root(host):

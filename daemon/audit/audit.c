@@ -109,7 +109,7 @@ void audit_record(const AuditEvent *e) {
         (void)snprintf(session, sizeof(session), "%u", audit_session);
         const LogField fields[] = {
                 { "MESSAGE_ID", name->id },
-                { "VAULTD_UID", uid },
+                { "VAULTD_UID", e->uid != UID_INVALID ? uid : NULL },
                 { "VAULTD_USER", e->user },
                 { "VAULTD_VERDICT", e->verdict },
                 { "VAULTD_REASON", isempty(reason) ? NULL : reason },
@@ -125,8 +125,8 @@ void audit_record(const AuditEvent *e) {
                 { "VAULTD_CONTAINER", e->origin ? e->origin->container : NULL },
                 { "VAULTD_GROUPS", e->origin ? e->origin->groups : NULL },
         };
-        log_full(streq(e->verdict, "done") || streq(e->verdict, "admitted") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %u%s%s%s%s%s%s", name->text,
+        log_full(streq(e->verdict, "done") || streq(e->verdict, "admitted") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %s%s%s%s%s%s%s", name->text,
                         e->user ?: "unknown user", e->service ? ", " : "", e->service ?: "",
-                        (unsigned)e->uid, is_other ? ", login uid " : "", is_other ? login : "",
+                        e->uid != UID_INVALID ? uid : "unknown", is_other ? ", login uid " : "", is_other ? login : "",
                         isempty(account) ? "" : ", account ", account ?: "", isempty(reason) ? "" : ": ", reason ?: "");
 }

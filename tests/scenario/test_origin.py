@@ -111,6 +111,18 @@ def test_an_unset_audit_session_is_no_logins(world):
         assert login.session in [each["id"] for each in world.json("alice", "status")["logins"]]
 
 
+def test_the_groups_of_the_caller_are_recorded(world):
+    """Those of connect(2), which a process cannot lend itself (SO_PEERGROUPS); they decide nothing yet."""
+    after = mark(world)
+    subprocess.run(world.command("--json", "disconnect", "notion", "--yes"), capture_output=True, env=world.environment(), timeout=60,
+                   user=UIDS["alice"], group=UIDS["alice"], extra_groups=[2001, 2002])
+    subprocess.run(world.command("--json", "disconnect", "notion", "--yes"), capture_output=True, env=world.environment(), timeout=60,
+                   user=UIDS["alice"], group=2003, extra_groups=range(3000, 3100))
+    wait_for(lambda: world.log("vaultd")[after:].count("VAULTD_GROUPS=") >= 2)
+    said = re.findall(r"VAULTD_GROUPS=([^=\n]*)$", world.log("vaultd")[after:], re.MULTILINE)
+    assert said == ["1001 2001 2002", "2003 " + " ".join(map(str, range(3000, 3032))) + " and 68 more"]
+
+
 def test_without_a_login_uid_it_is_unproven_and_works(world):
     with Login(world, "alice", has_login_uid=False, is_registered=False) as service:
         code, answer = service.vaultctl("whoami")

@@ -70,6 +70,7 @@ def test_t26_links_and_states_of_nobody_are_answered_and_charged_to_nobody():
         url = at_the_callback(world, "alice", "default")
         for _ in range(5):
             assert call_back(world, "bob", url, state="A" * 43)[0] == 410
+        assert world.log("vaultd").count("connecting refused: unknown user, uid unknown: ") == 5
         assert call_back(world, "alice", url)[0] == 200
 
 

@@ -236,7 +236,7 @@ static int method_read(Call *call, json_object *parameters, void *userdata) {
 }
 
 static const Method methods[] = {
-        { "Read", METHOD_AUTHORITY, method_read, .records_itself = true },
+        { "Read", METHOD_AUTHORITY, method_read, .is_quick = true, .records_itself = true },
         {},
 };
 

@@ -19,8 +19,30 @@
 
 #define SEAL_VERSION 1U
 
-static void cipher_closep(gcry_cipher_hd_t *cipher) {
-        if (*cipher)
+/* One handle for each thread that seals (such threads live as long as the process), made at its first use: gcry_cipher_open() stirs the
+ * random pool, which takes several system calls and most of the time of a short record. Between two uses it holds a key of zeros,
+ * so that no data key outlives the call it was read for. */
+static _Thread_local gcry_cipher_hd_t cipher_kept;
+
+static int cipher_take(gcry_cipher_hd_t *ret) {
+        gcry_error_t e = 0;
+
+        if (!cipher_kept)
+                e = gcry_cipher_open(&cipher_kept, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE);
+        if (e)
+                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
+        *ret = TAKE_PTR(cipher_kept);
+        return 0;
+}
+
+static void cipher_give_backp(gcry_cipher_hd_t *cipher) {
+        static const uint8_t zeros[SEAL_KEY_SIZE];
+
+        if (!*cipher)
+                return;
+        if (gcry_cipher_setkey(*cipher, zeros, sizeof(zeros)) == 0)
+                cipher_kept = *cipher;
+        else
                 gcry_cipher_close(*cipher);
 }
 
@@ -52,7 +74,7 @@ static int context_encode(const SealContext *context, Buffer *ret) {
 /* A cipher with key, nonce and authenticated data in place. */
 static int cipher_open(
                 const Secret *key, const SealContext *context, const uint8_t *nonce, gcry_cipher_hd_t *ret) {
-        _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
+        _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
         _cleanup_(buffer_done) Buffer authenticated = {};
         gcry_error_t e;
         int r;
@@ -62,9 +84,10 @@ static int cipher_open(
         r = context_encode(context, &authenticated);
         if (r < 0)
                 return r;
-        e = gcry_cipher_open(&cipher, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE);
-        if (!e)
-                e = gcry_cipher_setkey(cipher, key->bytes, key->size);
+        r = cipher_take(&cipher);
+        if (r < 0)
+                return r;
+        e = gcry_cipher_setkey(cipher, key->bytes, key->size);
         if (!e)
                 e = gcry_cipher_setiv(cipher, nonce, SEAL_NONCE_SIZE);
         if (!e)
@@ -76,7 +99,7 @@ static int cipher_open(
 }
 
 int seal(const Secret *key, const SealContext *context, const void *plain, size_t size, Buffer *ret) {
-        _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
+        _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
         uint8_t nonce[SEAL_NONCE_SIZE], *out;
         size_t total;
         int r;
@@ -104,7 +127,7 @@ int seal(const Secret *key, const SealContext *context, const void *plain, size_
 }
 
 int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret) {
-        _cleanup_(cipher_closep) gcry_cipher_hd_t cipher = NULL;
+        _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
         _cleanup_(secret_freep) Secret *plain = NULL;
         const uint8_t *bytes = sealed;
         size_t plain_size;

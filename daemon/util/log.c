@@ -18,9 +18,13 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
+#include "util/buffer.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 #define LOG_QUEUE_MAX 4096U
+/* After a line was written the next ones are gathered for so long: to wake the thread for each costs whoever logs more than the line itself. */
+#define LOG_GATHER_USEC (5 * USEC_PER_MSEC)
 #define LOG_FIELDS_MAX 24U
 
 typedef struct LogLine {
@@ -40,6 +44,7 @@ static struct {
         LogTarget target;
         int max_level;
         bool is_open, is_closing;
+        bool is_gathering; /* the thread comes by itself */
 } log_state = {
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .wake = PTHREAD_COND_INITIALIZER,
@@ -60,15 +65,20 @@ DEFINE_CLEANUP(LogLine *, log_line_free)
 static void log_write_stderr(const LogLine *line) {
         /* "<6>text" is how a service tells journald the level (sd-daemon(3)); a terminal does not need it. */
         const char *text = line->fields[0] + strlen("MESSAGE=");
+        _cleanup_(buffer_done) Buffer b = {};
+        int r = 0;
 
-        flockfile(stderr);
         if (!isatty(STDERR_FILENO))
-                fprintf(stderr, "<%d>", line->level);
-        fputs(text, stderr);
-        for (size_t i = 1; i < line->n_fields; i++)
-                fprintf(stderr, " %s", line->fields[i]);
-        fputc('\n', stderr);
-        funlockfile(stderr);
+                r = buffer_printf(&b, "<%d>", line->level);
+        if (r >= 0)
+                r = buffer_append_text(&b, text);
+        for (size_t i = 1; i < line->n_fields && r >= 0; i++)
+                r = buffer_printf(&b, " %s", line->fields[i]);
+        if (r >= 0)
+                r = buffer_append_text(&b, "\n");
+        /* Unbuffered, stderr would write each piece by itself, and other programs' lines would get in between. */
+        if (r >= 0)
+                (void)fwrite(b.bytes, b.size, 1, stderr);
 }
 
 static void log_write(const LogLine *line, LogTarget target) {
@@ -84,6 +94,23 @@ static void log_write(const LogLine *line, LogTarget target) {
                 iov[i] = (struct iovec){ line->fields[i], strlen(line->fields[i]) };
         iov[line->n_fields] = (struct iovec){ priority, strlen(priority) };
         (void)sd_journal_sendv(iov, (int)line->n_fields + 1);
+}
+
+/* With the lock held: waits, until somebody is waiting to end it all or LOG_GATHER_USEC have passed. */
+static void log_gather(void) {
+        struct timespec until;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += (long)(LOG_GATHER_USEC * 1000);
+        if (until.tv_nsec >= 1000000000L) {
+                until.tv_nsec -= 1000000000L;
+                until.tv_sec++;
+        }
+        log_state.is_gathering = true;
+        while (!log_state.is_closing &&
+                        pthread_cond_clockwait(&log_state.wake, &log_state.lock, CLOCK_MONOTONIC, &until) == 0)
+                ;
+        log_state.is_gathering = false;
 }
 
 static void *log_thread(void *userdata) {
@@ -117,6 +144,7 @@ static void *log_thread(void *userdata) {
                         (void)log_line_free(line);
                 }
                 pthread_mutex_lock(&log_state.lock);
+                log_gather();
         }
         pthread_mutex_unlock(&log_state.lock);
         return NULL;
@@ -204,7 +232,8 @@ void log_full(int level, const LogField *fields, size_t n_fields, const char *fo
                 log_state.tail = &line->next;
                 log_state.n_queued++;
                 (void)TAKE_PTR(line);
-                pthread_cond_broadcast(&log_state.wake);
+                if (!log_state.is_gathering)
+                        pthread_cond_broadcast(&log_state.wake);
         }
         pthread_mutex_unlock(&log_state.lock);
 }

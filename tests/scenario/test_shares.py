@@ -93,6 +93,8 @@ def test_t26_unfinished_connections_are_few_also_when_begun_at_once():
         replies = at_once(world, "alice", [call("Start", service="notion", label=f"l{i}") for i in range(12)])
         assert sum("error" not in reply for reply in replies) <= 2 and len(states(world, "alice")) <= 2
         assert {reply["error"] for reply in replies if "error" in reply} == {"io.vaultd.LimitExceeded"}
+        left = world.stack.http(world.stack.issuer + "/_fixture/tamper").json["pending"][0]["times"]
+        assert 1000 - left <= 6, "for those that are refused nobody is asked"
         world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
         for label in ("a", "b"):
             world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion", "label": label})

@@ -22,7 +22,10 @@ def _scenario_host():
 
 
 def pytest_configure(config):
-    _scenario_host().pytest_configure(config)
+    host = _scenario_host()
+    from storm import NEWCOMER_UIDS, STORM_UIDS
+    host.USERS.update(STORM_UIDS | NEWCOMER_UIDS)
+    host.pytest_configure(config)
     config.stash[SUMMARY] = []
 
 

@@ -4,9 +4,9 @@
  * others said: with "passwd: files sss" and without libnss_sss, that there is no such user (glibc 2.36, nss/XXX-lookup.c). A
  * package that is being replaced or a word that is mistyped would so lock everybody out whom only that directory knows.
  *
- * So when nobody was found, the line is read here and each library is tried, as the C library does. The ones that are part of the C
- * library have none. What cannot be read in the file is no ground to call a user unknown to be known: the worst that comes of a
- * host whose file names a library that never was is that removed users go on for the rest of their day.
+ * So when nobody was found, the line is read here and each library is tried, as the C library does; the ones that are part of the C
+ * library have none. A file that cannot be read says nothing. On a host whose file names a library that never was there, a removed
+ * user goes on for the rest of his day (api/vaults.c), and that is the worst that comes of it.
  *
  * No state. Who may call: users.c, in the worker thread. */
 

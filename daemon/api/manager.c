@@ -12,7 +12,6 @@
 #include "audit/audit.h"
 #include "identity/users.h"
 #include "util/encode.h"
-#include "util/log.h"
 
 const Interface *const manager_interfaces[] = {
         &interface_vaultd, &interface_connect, &interface_token, &interface_session, &interface_login, &interface_admin, &interface_web, NULL,
@@ -92,7 +91,7 @@ void manager_fault(Call *call, int error, void *userdata) {
         /* A client that does not take its answers is no fault of ours. */
         bool is_client_lost = call_is_gone(call) && (error == -EPIPE || error == -ECONNRESET);
         if (error != -ECANCELED && !is_client_lost)
-                log_error("a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
+                audit_line(LOG_ERR, call_principal(call)->uid, "a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
         (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",
                         json_build("message", 's', is_full ? "vaultd cannot store more: its disk or its map is full; nothing was lost" : "vaultd failed; its journal says more",
                                         "hint", 's', "Run: journalctl -u vaultd", NULL));

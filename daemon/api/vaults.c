@@ -22,7 +22,6 @@
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "util/clock.h"
-#include "util/log.h"
 
 #define VERIFIED_FOR_USEC   (24 * 3600 * USEC_PER_SEC)
 #define VERIFIED_EVERY_USEC (3600 * USEC_PER_SEC)
@@ -77,7 +76,7 @@ static int name_of_last_day(Manager *m, uid_t uid, char **ret) {
 static int user_in_outage(Manager *m, uid_t uid, int error, char **ret_user, Failure *failure) {
         int r = name_of_last_day(m, uid, ret_user);
 
-        log_warning("the name of uid %u could not be looked up: %s%s", (unsigned)uid, strerror(-error),
+        audit_line(LOG_WARNING, uid, "the name of uid %u could not be looked up: %s%s", (unsigned)uid, strerror(-error),
                         r == 0 ? "; it goes on as who it was within the last day" : "");
         if (r != -ENOENT)
                 return r;
@@ -114,7 +113,7 @@ int manager_note_verified(Manager *m, uid_t uid, const char *user) {
         vault->verified_usec = now;
         r = vault_commit(m, vault);
         if (r < 0)
-                log_warning("that uid %u is %s could not be noted: %s", (unsigned)uid, user, strerror(-r));
+                audit_line(LOG_WARNING, uid, "that uid %u is %s could not be noted: %s", (unsigned)uid, user, strerror(-r));
         return r == -ENOMEM ? r : 0; /* the note is for bad days, and a full disk must not end a good one */
 }
 

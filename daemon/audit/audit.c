@@ -11,6 +11,7 @@
  *
  * Who may call: oauth, platform and api, in the loop's thread, after the event is durable or refused. */
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "audit/audit.h"
@@ -58,7 +59,7 @@ static uid_t strangers;
 static void tell_left_out(uid_t uid, unsigned n_more) {
         char who[16] = "", reason[64];
 
-        (void)snprintf(reason, sizeof(reason), "%u more records of calls like these", n_more);
+        (void)snprintf(reason, sizeof(reason), "%u more records and lines like these", n_more);
         if (uid != UID_INVALID)
                 (void)snprintf(who, sizeof(who), "%u", (unsigned)uid);
         const LogField fields[] = {
@@ -84,15 +85,27 @@ void audit_close(void) {
         budget = log_budget_free(budget);
 }
 
-/* One of those that a caller can cause at will, and has had enough of. */
-static bool is_left_out(const AuditEvent *e) {
-        uid_t payer = strangers > 0 && e->uid >= strangers ? UID_INVALID : e->uid;
+/* Whether the uid has had enough of what it can cause at will. */
+static bool is_spent(uid_t uid) {
+        uid_t payer = strangers > 0 && uid >= strangers ? UID_INVALID : uid;
 
-        return budget && !streq(e->verdict, "done") && !log_budget_admits(budget, payer);
+        return budget && !log_budget_admits(budget, payer);
+}
+
+void audit_line(int level, uid_t uid, const char *format, ...) {
+        char text[512];
+        va_list args;
+
+        if (is_spent(uid))
+                return;
+        va_start(args, format);
+        (void)vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        log_full(level, NULL, 0, "%s", text);
 }
 
 void audit_record(const AuditEvent *e) {
-        if (is_left_out(e))
+        if (!streq(e->verdict, "done") && is_spent(e->uid))
                 return;
         const AuditName *name = &audit_names[e->kind];
         _cleanup_(freep) char *account = printable(e->account ?: "", AUDIT_TEXT_MAX);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <syslog.h>
 
 #include <systemd/sd-event.h>
 
@@ -57,6 +58,9 @@ typedef struct AuditEvent {
 
 /* Writes the record, at once or not at all. What was done (its verdict is "done") is always written. */
 void audit_record(const AuditEvent *event);
+
+/* A line, no record, that this uid can cause at will: out of the same budget. */
+void audit_line(int level, uid_t uid, const char *format, ...) _printf_(3, 4);
 
 /* From now on the other records, which a caller can cause at will, have a budget for each uid (ipc/log-budget.h); those from strangers_from on
  * share one (0: none do). Before, and after audit_close(), there is none. */

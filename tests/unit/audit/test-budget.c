@@ -66,6 +66,21 @@ static void calls_are_bounded_per_uid_and_counted(void **state) {
         assert_int_equal(count("VAULTD_UID=1001"), LOG_BUDGET_LINES + 1);
 }
 
+static void lines_and_records(void) {
+        for (unsigned i = 0; i < 50; i++) {
+                audit_line(LOG_WARNING, 1001, "no name for uid %u", 1001U);
+                record(AUDIT_CALL, 1001, "refused");
+        }
+        audit_line(LOG_WARNING, 1002, "no name for uid %u", 1002U);
+}
+
+static void lines_come_out_of_the_same_budget(void **state) {
+        speak(lines_and_records);
+        assert_int_equal(count("no name for uid 1001") + count("call: "), LOG_BUDGET_LINES);
+        assert_int_equal(count("no name for uid 1002"), 1);
+        assert_int_equal(count("records left out, uid 1001: 80 more"), 1);
+}
+
 static void change_after_a_flood(void) {
         flood_calls();
         for (unsigned i = 0; i < 100; i++) {
@@ -97,6 +112,7 @@ static void uids_that_are_nobodys_login_share_one_budget(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(calls_are_bounded_per_uid_and_counted),
+                cmocka_unit_test(lines_come_out_of_the_same_budget),
                 cmocka_unit_test(what_was_done_is_never_left_out),
                 cmocka_unit_test(uids_that_are_nobodys_login_share_one_budget),
         };

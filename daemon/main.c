@@ -17,6 +17,8 @@
 #include "util/log.h"
 
 #define LISTENERS_MAX 8U
+/* How long a connection beyond Connections= is kept before it is closed. */
+#define REFUSAL_USEC  (500 * USEC_PER_MSEC)
 
 typedef struct ListenOption {
         Door door;
@@ -278,7 +280,8 @@ static int run(const Options *o) {
 
         const Config *c = m->config;
         r = server_new(event, &(ServerOptions){ .interfaces = manager_interfaces, .userdata = m,
-                                       .limits = { c->connections_per_uid, c->bytes_per_uid, c->calls_per_uid, c->streams_per_uid }, .strangers_from = c->uid_max + 1, .message_timeout_usec = c->message_timeout_usec,
+                                       .limits = { c->connections_per_uid, c->bytes_per_uid, c->calls_per_uid, c->streams_per_uid, c->calls_per_second },
+                                       .strangers_from = c->uid_max + 1, .message_timeout_usec = c->message_timeout_usec, .refusal_usec = REFUSAL_USEC,
                                        .admit = manager_admit, .fault = manager_fault, .vendor = "vaultd", .product = "vaultd", .version = VAULTD_VERSION, .url = "file:///usr/share/doc/vaultd" },
                         &server);
         if (r >= 0)

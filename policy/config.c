@@ -63,6 +63,7 @@ static const KeyRule limit_keys[] = {
         KEY("Connections", value_number, connections_per_uid, .min = 1, .max = 65536),
         KEY("Bytes", value_size, bytes_per_uid, .min = 64 * KIB, .max = 4 * GIB),
         KEY("Calls", value_number, calls_per_uid, .min = 1, .max = 65536),
+        KEY("CallsPerSecond", value_number, calls_per_second, .min = 1, .max = 1000000),
         KEY("Streams", value_number, streams_per_uid, .min = 1, .max = 65536),
         KEY("Flows", value_number, flows_per_uid, .min = 1, .max = 1024),
         KEY("FlowsPerMinute", value_number, flows_per_minute, .min = 1, .max = 65536),
@@ -141,6 +142,7 @@ static int config_new(Config **ret) {
         c->connections_per_uid = 64;
         c->bytes_per_uid = 8 * MIB;
         c->calls_per_uid = 32;
+        c->calls_per_second = 2000;
         c->streams_per_uid = 8;
         c->flows_per_uid = 8;
         c->flows_per_minute = 20;

@@ -97,6 +97,7 @@ typedef struct Config {
         unsigned connections_per_uid; /* Connections=, 64 */
         uint64_t bytes_per_uid;       /* Bytes=, 8M */
         unsigned calls_per_uid;       /* Calls=, 32 */
+        unsigned calls_per_second;    /* CallsPerSecond=, 2000 */
         unsigned streams_per_uid;     /* Streams=, 8 */
         unsigned flows_per_uid;       /* Flows=, 8 */
         unsigned flows_per_minute;    /* FlowsPerMinute=, 20 */

@@ -12,6 +12,7 @@ typedef struct Limits {
         uint64_t n_bytes; /* buffered input and output, and calls as parsed */
         unsigned n_calls; /* calls in flight, those that go on without their client included */
         unsigned n_streams; /* calls that answer again and again, and upgraded connections */
+        unsigned n_steps_per_sec; /* messages and reads at the public door; 0: no limit */
 } Limits;
 
 typedef struct Account Account;
@@ -23,6 +24,7 @@ struct Connection;
 typedef struct AccountTurn {
         struct Connection *first, *last;
         Account *next, *previous;
+        bool is_held;
 } AccountTurn;
 
 int accounts_new(const Limits *limits, Accounts **ret);
@@ -44,5 +46,13 @@ void account_release_call(Account *account);
 int accounts_charge_call(Accounts *a, uid_t uid, size_t n_bytes, Account **ret);
 int account_charge_stream(Account *account);
 void account_release_stream(Account *account);
+
+/* A refused connection that is kept for a while: as many as the uid may have connections, -EDQUOT beyond. */
+int accounts_refuse(Accounts *a, uid_t uid, Account **ret);
+void account_release_refused(Account *account);
+/* One step less of those that the uid is given each second. */
+void account_spend_step(Account *account);
+/* Whether it has one left. False: not before some time has passed. */
+bool account_may_step(Account *account);
 
 AccountTurn *account_turn(Account *account);

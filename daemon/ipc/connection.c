@@ -56,7 +56,7 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
         if (r < 0) {
                 log_budget_line(s->log, LOG_INFO, payer, "refused a connection of uid %u: %s", (unsigned)principal.uid,
                                 r == -EDQUOT ? "it has too many" : strerror(-r));
-                return r;
+                return r == -EDQUOT && refusal_keep(s, payer, fd) >= 0 ? 0 : r;
         }
 
         c = calloc(1, sizeof(Connection));
@@ -64,7 +64,9 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
                 account_close(account);
                 return -ENOMEM;
         }
-        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer };
+        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer, .is_prepaid = true };
+        if (door == DOOR_PUBLIC)
+                account_spend_step(account);
         /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
         c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
         c->output.limit = OUTPUT_SIZE_MAX;
@@ -141,6 +143,12 @@ void connection_reconsider(Connection *c) {
         if (c->state == CONNECTION_DEAD || !connection_is_waiting(c))
                 return;
         schedule_add(&c->server->schedule, c);
+}
+
+void connection_spend_step(Connection *c) {
+        if (c->door == DOOR_PUBLIC && !c->is_prepaid)
+                account_spend_step(c->account);
+        c->is_prepaid = false;
 }
 
 void connection_fail(Connection *c, int error) {

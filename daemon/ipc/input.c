@@ -146,6 +146,8 @@ int input_receive(Connection *c, size_t *ret_size) {
         /* Not yet in the epoll set: that it comes there at the end of this step tells whether there is more. */
         if (c->interest == 0)
                 c->is_readable = false;
+        if (n > 0)
+                connection_spend_step(c);
         *ret_size = n;
         return 0;
 }
@@ -186,6 +188,7 @@ static int input_take(Connection *c) {
                 partial_list(c);
                 return 0;
         }
+        connection_spend_step(c);
         text = c->input.bytes + c->input_at;
         size_t size = (size_t)(end - text);
         r = input_message(c, (const char *)text, size);

@@ -3,6 +3,7 @@
 
 #include "ipc/log-budget.h"
 #include "ipc/message.h"
+#include "ipc/refusal.h"
 #include "ipc/schedule.h"
 #include "ipc/server.h"
 #include "ipc/stream.h"
@@ -35,6 +36,7 @@ typedef struct Connection {
         bool is_writable; /* the same of the output that waits */
         bool is_listed; /* in the list of half-sent messages */
         bool is_queued; /* in its uid's queue of those with something to do */
+        bool is_prepaid; /* its next step was paid for when it was accepted */
         int error; /* to be closed for this at its next step */
         uint32_t interest; /* what epoll was asked for; 0: nothing yet */
         Principal principal;
@@ -66,6 +68,9 @@ struct Server {
         int epoll_fd;            /* listeners, connections, and the descriptor of sd-event's own */
         sd_event_source *timer;  /* half-sent messages */
         sd_event_source *resume; /* listeners that ran out of descriptors */
+        sd_event_source *refusal_timer;
+        sd_event_source *release; /* uids that have used up their steps */
+        bool is_releasing;        /* that one is set */
         Accounts *accounts;
         Schedule schedule;
         LogBudget *log;
@@ -73,6 +78,7 @@ struct Server {
         Connection *connections;
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
+        Refusal *refusals, *refusals_last; /* oldest first */
         uint8_t *read_buffer;
         bool is_event_due; /* sd-event may have something to do, or has changed since it was armed */
         bool is_stopping;
@@ -138,6 +144,9 @@ int call_start(Connection *c, Message *message, size_t cost);
 void call_hand_over(Call *call);
 /* The client has left. */
 void call_abandon(Call *call);
+
+/* Pays for one step. */
+void connection_spend_step(Connection *c);
 
 /* server.c */
 /* To be called before anything is done with sd-event, or by code of others that may do so: brings its time up to date and has it armed

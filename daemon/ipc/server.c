@@ -29,6 +29,8 @@
 #define EVENTS_PER_ROUND  64
 #define STEPS_PER_TURN    64
 #define ACCEPTS_PER_ROUND 16
+/* How long a uid that has used up its steps waits for the next ones: short beside what people notice, long beside a wake-up. */
+#define HOLD_USEC         (25 * USEC_PER_MSEC)
 #define PAUSE_USEC        (200 * USEC_PER_MSEC)
 
 /* Connections and listeners share the epoll set; a listener's pointer is marked by its lowest bit. */
@@ -94,11 +96,14 @@ static void listener_accept(Listener *l) {
         if (r == -EAGAIN)
                 l->is_drained = true;
         /* Anything else but these: a client left between, which is not our trouble. */
-        if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM)
-                listener_pause(l);
+        if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM) {
+                if (!refusal_drop_all(l->server))
+                        listener_pause(l);
+        }
 }
 
-static void server_collect(Server *s, int timeout_msec) {
+/* Whether there was news. */
+static bool server_collect(Server *s, int timeout_msec) {
         struct epoll_event events[EVENTS_PER_ROUND];
         int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_ROUND, timeout_msec);
 
@@ -113,16 +118,37 @@ static void server_collect(Server *s, int timeout_msec) {
                 else
                         connection_on_event(events[i].data.ptr, events[i].events);
         }
+        return n > 0;
 }
 
-/* The number of steps made. */
-static unsigned server_turn(Server *s, int timeout_msec) {
+/* Whoever has used up its steps gets some of the next ones every now and then. */
+static void server_release_later(Server *s) {
+        if (s->schedule.held.n == 0 || s->is_releasing)
+                return;
+        server_sync_event(s);
+        (void)sd_event_source_set_time(s->release, now_monotonic() + HOLD_USEC);
+        (void)sd_event_source_set_enabled(s->release, SD_EVENT_ONESHOT);
+        s->is_releasing = true;
+}
+
+static int server_on_release(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *s = userdata;
+
+        s->is_releasing = false;
+        schedule_release(&s->schedule);
+        server_release_later(s);
+        return 0;
+}
+
+/* Whether there was anything to do. */
+static bool server_turn(Server *s, int timeout_msec) {
         unsigned n_steps = 0;
+        bool has_news = false;
 
         do {
-                server_collect(s, timeout_msec);
+                has_news |= server_collect(s, timeout_msec);
                 timeout_msec = 0;
-                for (unsigned n = s->schedule.n_accounts; n > 0; n--) {
+                for (unsigned n = s->schedule.ring.n; n > 0; n--) {
                         Connection *c = schedule_next(&s->schedule);
 
                         if (!c)
@@ -130,9 +156,10 @@ static unsigned server_turn(Server *s, int timeout_msec) {
                         connection_step(c);
                         n_steps++;
                 }
-        } while (s->schedule.first && n_steps < STEPS_PER_TURN);
+        } while (s->schedule.ring.first && n_steps < STEPS_PER_TURN);
         connection_free_dead(s);
-        return n_steps;
+        server_release_later(s);
+        return has_news || n_steps > 0;
 }
 
 void server_sync_event(Server *s) {
@@ -171,8 +198,8 @@ static int server_pass(Server *s, uint64_t timeout_usec) {
                         return r;
                 s->is_event_due = r > 0;
         }
-        int timeout_msec = r > 0 || s->schedule.first ? 0 : timeout_to_msec(timeout_usec);
-        return server_turn(s, timeout_msec) > 0 || s->is_event_due || r > 0;
+        int timeout_msec = r > 0 || s->schedule.ring.first ? 0 : timeout_to_msec(timeout_usec);
+        return server_turn(s, timeout_msec) || s->is_event_due || r > 0;
 }
 
 int server_run(Server *s, uint64_t timeout_usec) {
@@ -218,11 +245,19 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         r = sd_event_add_time_relative(event, &s->resume, CLOCK_MONOTONIC, 0, 0, server_on_resume, s);
         if (r < 0)
                 return r;
+        r = sd_event_add_time_relative(event, &s->refusal_timer, CLOCK_MONOTONIC, 0, 0, refusal_on_timer, s);
+        if (r < 0)
+                return r;
+        r = sd_event_add_time_relative(event, &s->release, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, server_on_release, s);
+        if (r < 0)
+                return r;
         r = log_budget_new(event, &s->log);
         if (r < 0)
                 return r;
         (void)sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(s->resume, SD_EVENT_OFF);
+        (void)sd_event_source_set_enabled(s->refusal_timer, SD_EVENT_OFF);
+        (void)sd_event_source_set_enabled(s->release, SD_EVENT_OFF);
         *ret = TAKE_PTR(s);
         return 0;
 }
@@ -233,6 +268,7 @@ Server *server_free(Server *s) {
         while (s->connections)
                 connection_close(s->connections);
         connection_free_dead(s);
+        (void)refusal_drop_all(s);
         while (s->listeners) {
                 Listener *l = s->listeners;
 
@@ -243,6 +279,8 @@ Server *server_free(Server *s) {
         (void)accounts_free(s->accounts);
         sd_event_source_disable_unref(s->timer);
         sd_event_source_disable_unref(s->resume);
+        sd_event_source_disable_unref(s->refusal_timer);
+        sd_event_source_disable_unref(s->release);
         (void)log_budget_free(s->log);
         sd_event_unref(s->event);
         (void)safe_close(s->epoll_fd);
@@ -253,6 +291,9 @@ Server *server_free(Server *s) {
 
 void server_stop(Server *s) {
         s->is_stopping = true;
+        /* Nothing new is begun, and what is under way is to end soon. */
+        s->schedule.is_unlimited = true;
+        schedule_release(&s->schedule);
         for (Listener *l = s->listeners; l; l = l->next)
                 (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
 }

@@ -58,6 +58,7 @@ typedef struct ServerOptions {
         Limits limits;
         uid_t strangers_from; /* uids from here on share one account at the public door; 0: none do */
         uint64_t message_timeout_usec; /* a half-sent message may take this long */
+        uint64_t refusal_usec; /* a connection beyond the limit is closed after this long, not at once; 0: at once */
         /* Runs before every method of the interfaces, on its fiber if it has one (optional). 0: go on; positive: refused, and answered; -errno.
          * Touches no event source. */
         int (*admit)(Call *call, const Method *method, void *userdata);

@@ -133,7 +133,7 @@ class Stage(contextlib.ExitStack):
         return self
 
     def _build(self):
-        self.add_vaultd("vaultd", f"[Limits]\nConnections={CONNECTIONS_PER_UID}\nCalls={CONNECTIONS_PER_UID}\n")
+        self.add_vaultd("vaultd", f"[Limits]\nConnections={CONNECTIONS_PER_UID}\nCalls={CONNECTIONS_PER_UID}\nCallsPerSecond=1000000\n")
         # The echo answers with as many bytes as vaultd does.
         self.reply_size = len(self.call("vaultd", WHOAMI))
         self._start("echo", [str(self.program("echo")), str(self.reply_size)], ["echo"])

@@ -96,8 +96,50 @@ def test_uids_that_are_nobodys_login_share_one_account():
         before = connections(world)
         for uid in range(100000, 100010):
             crowd.enter_context(holding(world, uid, 3))
-        assert connections(world) - before <= 4
+        # As many again are refused and not closed yet, and are closed soon.
+        assert connections(world) - before <= 8
+        wait_for(lambda: connections(world) - before <= 4)
         assert world.json("alice", "whoami")["uid"] == UIDS["alice"]
+
+
+# Calls without a pause on eight connections until its input ends, then prints how many answers came.
+COUNT = """
+import os, select, socket, sys
+peers = []
+for _ in range(8):
+    peer = socket.socket(socket.AF_UNIX); peer.connect(sys.argv[1]); peers.append(peer)
+    peer.sendall(b'{"method":"io.vaultd.WhoAmI"}\\0' * 20)
+print("counting", flush=True)
+answers = 0
+while sys.stdin not in (ready := select.select([sys.stdin, *peers], [], [])[0]):
+    for peer in ready:
+        n = peer.recv(65536).count(0); answers += n
+        peer.sendall(b'{"method":"io.vaultd.WhoAmI"}\\0' * n)
+print(answers, flush=True)
+"""
+
+
+def test_who_calls_too_often_waits_and_the_others_do_not():
+    """Told by counting: beyond its calls per second a uid is neither refused nor served, and its neighbour's calls are all answered."""
+    with World(settings="[Limits]\nCallsPerSecond=200\n", platform=False) as world:
+        assert world.json("alice", "whoami")["uid"] == UIDS["alice"]
+        began = time.monotonic()
+        flood = subprocess.Popen(["/usr/bin/python3", "-c", COUNT, str(world.sockets["public"])], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 text=True, **as_user("alice"))
+        try:
+            assert flood.stdout.readline() == "counting\n"
+            bob = world.caller("bob")
+            for _ in range(100):
+                assert bob.reply("io.vaultd.WhoAmI")["parameters"]["uid"] == UIDS["bob"]
+            time.sleep(1)
+            assert bob.reply("io.vaultd.WhoAmI")["parameters"]["uid"] == UIDS["bob"]
+            out, _ = flood.communicate("", timeout=20)
+        finally:
+            flood.kill()
+            flood.wait()
+        answers, seconds = int(out), time.monotonic() - began
+        # A second's worth that was saved up, and what was given since.
+        assert 200 <= answers <= 200 * (seconds + 1) + 50, (answers, seconds)
 
 
 def test_stop_is_not_kept_up_by_those_who_keep_calling(fresh_world):

@@ -13,12 +13,16 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "ipc/log-budget.h"
 #include "toy.h"
+#include "util/clock.h"
 
 #define BOB     1002
 #define ECHO    "{\"method\":\"toy.Echo\"}"
@@ -296,6 +300,135 @@ static void connections_refused_by_the_thousand_leave_nothing(void **state) {
         assert_true(count(text, "refused a connection of uid 1002") <= 2 * LOG_BUDGET_LINES);
 }
 
+static unsigned count_served(const Toy *toy, uid_t uid) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < MIN(toy->n_calls, ELEMENTSOF(toy->order)); i++)
+                n += toy->order[i] == uid;
+        return n;
+}
+
+/* What is given back while a test runs is told apart from what was there by a wide margin. */
+static void uid_beyond_its_calls_waits_and_is_not_refused(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 200 });
+        uint64_t begin = now_monotonic();
+
+        pid_t flood = crowd(toy, 1001, 14, ECHO, 50), one = crowd(toy, BOB, 1, ECHO, 50);
+        toy_turn(toy);
+        assert_int_equal(count_served(toy, BOB), 50);
+        assert_in_range(count_served(toy, 1001), 200, 450);
+        while (toy->n_calls < 15 * 50) {
+                assert_true(now_monotonic() - begin < 20 * USEC_PER_SEC);
+                assert_true(server_run(toy->server, 20 * USEC_PER_MSEC) >= 0);
+        }
+        dismiss(flood);
+        dismiss(one);
+        toy_turn(toy);
+}
+
+static void hanging_up_gives_no_new_calls(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 100 });
+
+        for (unsigned i = 0; i < 6; i++) {
+                pid_t pid = crowd(toy, 1001, 1, ECHO, 50);
+
+                toy_turn(toy);
+                dismiss(pid);
+                toy_turn(toy);
+        }
+        assert_in_range(toy->n_calls, 100, 200);
+}
+
+static void new_connection_counts_as_a_call(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 400, .n_bytes = 1000000, .n_calls = 400, .n_streams = 8, .n_steps_per_sec = 100 });
+
+        /* Those that never say a word, and then one that does. */
+        pid_t silent = crowd(toy, 1001, 300, "", 0);
+        toy_turn(toy);
+        pid_t pid = crowd(toy, 1001, 1, ECHO, 200);
+        toy_turn(toy);
+        assert_in_range(toy->n_calls, 0, 100);
+        dismiss(silent);
+        dismiss(pid);
+        toy_turn(toy);
+}
+
+static void bytes_that_make_no_message_count_as_well(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 100 });
+        _cleanup_(closep) int fd = toy_connect(toy);
+        int n_unread = 0;
+
+        for (unsigned i = 0; i < 240; i++) {
+                assert_int_equal(send(fd, " ", 1, MSG_NOSIGNAL | MSG_DONTWAIT), 1);
+                toy_turn(toy);
+        }
+        assert_int_equal(ioctl(fd, SIOCOUTQ, &n_unread), 0);
+        assert_true(n_unread > 0);
+}
+
+static void doors_that_are_not_for_all_have_no_such_limit(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 20 });
+        static const char text[] = "{\"method\":\"toy.Echo\"}";
+        int pair[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(server_add_connection(toy->server, pair[0], DOOR_CONTROL), 0);
+        for (unsigned i = 0; i < 200; i++) {
+                toy_say(pair[1], text);
+                toy_expect(toy, pair[1], "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"toy\"}}");
+        }
+        (void)close(pair[1]);
+        toy_turn(toy);
+}
+
+static void refused_connection_is_kept_for_a_moment(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new_with_times(&(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 }, USEC_PER_SEC, 500 * USEC_PER_MSEC);
+        int fd[7];
+        Ear ear;
+
+        ear_open(&ear);
+        for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
+                fd[i] = toy_connect(toy);
+        toy_turn(toy);
+        for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
+                if (i < 6)
+                        toy_say(fd[i], ECHO);
+        for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
+                toy_expect(toy, fd[i], i < 3 ? "{\"parameters\":{}}" : i < 6 ? NULL : "");
+        sleep_and_turn(toy, 600 * USEC_PER_MSEC);
+        for (unsigned i = 0; i < ELEMENTSOF(fd); i++) {
+                toy_expect(toy, fd[i], i < 3 ? NULL : "");
+                (void)close(fd[i]);
+        }
+        toy_turn(toy);
+        (void)ear_close(&ear);
+        assert_int_equal(toy->n_calls, 3);
+}
+
+static void refused_connections_are_the_first_to_go_without_descriptors(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new_with_times(&(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 }, USEC_PER_SEC, 60 * USEC_PER_SEC);
+        struct rlimit before, now;
+        Ear ear;
+
+        ear_open(&ear);
+        pid_t many = crowd(toy, 1001, 6, "", 0);
+        toy_turn(toy);
+        pid_t one = crowd(toy, BOB, 1, ECHO, 1);
+        int lowest = dup(STDERR_FILENO);
+        (void)close(lowest);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        now = before;
+        now.rlim_cur = (rlim_t)lowest;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+        toy_turn(toy);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        (void)ear_close(&ear);
+        assert_int_equal(count_served(toy, BOB), 1);
+        dismiss(many);
+        dismiss(one);
+        toy_turn(toy);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(uids_take_turns_however_many_connections_they_have),
@@ -308,6 +441,13 @@ int main(void) {
                 cmocka_unit_test(message_is_charged_for_what_it_becomes),
                 cmocka_unit_test(call_charged_to_another_uid_leaves_its_callers_account_free),
                 cmocka_unit_test(connections_refused_by_the_thousand_leave_nothing),
+                cmocka_unit_test(uid_beyond_its_calls_waits_and_is_not_refused),
+                cmocka_unit_test(hanging_up_gives_no_new_calls),
+                cmocka_unit_test(new_connection_counts_as_a_call),
+                cmocka_unit_test(bytes_that_make_no_message_count_as_well),
+                cmocka_unit_test(doors_that_are_not_for_all_have_no_such_limit),
+                cmocka_unit_test(refused_connection_is_kept_for_a_moment),
+                cmocka_unit_test(refused_connections_are_the_first_to_go_without_descriptors),
         };
 
         return cmocka_run_group_tests_name("ipc-turns", tests, NULL, NULL);

@@ -134,12 +134,17 @@ Toy *toy_new(const Limits *limits) {
 }
 
 Toy *toy_new_with_timeout(const Limits *limits, uint64_t message_timeout_usec) {
+        return toy_new_with_times(limits, message_timeout_usec, 0);
+}
+
+Toy *toy_new_with_times(const Limits *limits, uint64_t message_timeout_usec, uint64_t refusal_usec) {
         Toy *toy = calloc(1, sizeof(Toy));
         const ServerOptions options = {
                 .interfaces = interfaces,
                 .userdata = toy,
                 .limits = *limits,
                 .message_timeout_usec = message_timeout_usec,
+                .refusal_usec = refusal_usec,
                 .fault = fault,
                 .vendor = "v",
                 .product = "p",

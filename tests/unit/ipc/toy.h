@@ -31,9 +31,10 @@ typedef struct Toy {
         int close_error;
 } Toy;
 
-/* A half-sent message has ten seconds, or the time given. */
+/* A half-sent message has ten seconds, or the time given; a refused connection is closed at once, or after the time given. */
 Toy *toy_new(const Limits *limits);
 Toy *toy_new_with_timeout(const Limits *limits, uint64_t message_timeout_usec);
+Toy *toy_new_with_times(const Limits *limits, uint64_t message_timeout_usec, uint64_t refusal_usec);
 Toy *toy_free(Toy *toy);
 DEFINE_CLEANUP(Toy *, toy_free)
 

@@ -36,6 +36,7 @@ static void assert_defaults(const Config *c) {
         assert_int_equal(c->streams_per_uid, 8);
         assert_int_equal(c->flows_per_uid, 8);
         assert_int_equal(c->flows_per_minute, 20);
+        assert_int_equal(c->calls_per_second, 2000);
         assert_int_equal(c->message_timeout_usec, 10000000);
         assert_int_equal(c->flow_lifetime_usec, 600000000);
 }
@@ -105,7 +106,7 @@ static void shipped_comments_are_the_defaults(void **state) {
                         memmove(p + 1, p + 2, strlen(p + 2) + 1);
                         n++;
                 }
-        assert_int_equal(n, 23); /* every key of the reader */
+        assert_int_equal(n, 24); /* every key of the reader */
         tree_open(&t);
         tree_write(&t, "vendor/vaultd.conf", text);
         tree_write(&t, "vendor/services.d/notion.conf", service);
@@ -141,7 +142,7 @@ static void every_key_is_read(void **state) {
                         "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
                         "[Identity]\nElevated=record\nContainers=refuse\n"
                         "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
-                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nFlowsPerMinute=5\nMessageTimeout="
+                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nFlowsPerMinute=5\nCallsPerSecond=6\nMessageTimeout="
                         "500ms\nFlowLifetime=1h\n");
         tree_write(&t, "admin/services.d/1.conf",
                         SERVICE("one") "Title=The One\nCustody=platform\nPasteBack=match\nScopes=a "
@@ -176,6 +177,7 @@ static void every_key_is_read(void **state) {
         assert_int_equal(c->streams_per_uid, 4);
         assert_int_equal(c->flows_per_uid, 3);
         assert_int_equal(c->flows_per_minute, 5);
+        assert_int_equal(c->calls_per_second, 6);
         assert_int_equal(c->message_timeout_usec, 500000);
         assert_int_equal(c->flow_lifetime_usec, 3600000000);
 

@@ -88,7 +88,9 @@ def load_browser(path):
 
 
 class User:
-    """The model is (vault, flow, connected): the vault's id or None, (id, state) of the flow or None, whether notion is connected."""
+    """The model is (vault, flow, connected): the vault's id or None, (id, state) of the flow or None, whether notion is connected.
+
+    A disconnect that was cut short stays as "disconnecting", which nothing uses and a second disconnect ends."""
 
     def __init__(self, vaultd, rng, browser, ca, account):
         self.vaultd, self.rng, self.browser, self.ca, self.account = vaultd, rng, browser, ca, account
@@ -96,7 +98,7 @@ class User:
 
     def reset(self):
         self.vault, self.flow, self.connected = None, None, False
-        self.redirect = None
+        self.redirect = self.account_id = None
         self.allowed = []       # other models that the call under way may have led to
         self.under_way = None
         self.n_acknowledged = 0
@@ -142,11 +144,11 @@ class User:
     def paste(self):
         allowed = [(self.vault, flow, self.connected) for flow in (None, (self.flow[0], "quarantined"))]
         redirect, self.redirect = self.redirect, None
-        self._acts("paste", allowed, "io.vaultd.Connect.Paste", flow=self.flow[0], redirectUrl=redirect)
+        self.account_id = self._acts("paste", allowed, "io.vaultd.Connect.Paste", flow=self.flow[0], redirectUrl=redirect)["account"]["id"]
         self.flow = (self.flow[0], "quarantined")
 
     def claim(self):
-        self._acts("claim", [(self.vault, None, True)], "io.vaultd.Connect.Claim", flow=self.flow[0], account=self.account)
+        self._acts("claim", [(self.vault, None, True)], "io.vaultd.Connect.Claim", flow=self.flow[0], account=self.account_id)
         self.flow, self.connected = None, True
 
     def cancel(self):
@@ -154,7 +156,8 @@ class User:
         self.flow = None
 
     def disconnect(self):
-        self._acts("disconnect", [(self.vault, self.flow, False)], "io.vaultd.Connect.Disconnect", service="notion")
+        allowed = [(self.vault, self.flow, connected) for connected in (False, "disconnecting")]
+        self._acts("disconnect", allowed, "io.vaultd.Connect.Disconnect", service="notion")
         self.connected = False
 
     def act(self):
@@ -176,11 +179,13 @@ class User:
             return (error,)
         flows = [(each["flow"], each["state"]) for each in answer["flows"]]
         states = [each["state"] for each in answer["connections"]]
+        self.account_id = next((each["account"]["id"] for each in answer["flows"] if each.get("account")), None)
         if len(flows) > 1 or len(states) > 1:
             raise Fault(f"more than one: {flows} {states}")
-        if any(state == "exchanging" for _, state in flows) or any(state != "active" for state in states):
+        if any(state == "exchanging" for _, state in flows):
             return None
-        return (answer["vault"] or {}).get("id"), flows[0] if flows else None, bool(states)
+        connected = {(): False, ("active",): True}.get(tuple(states), *states)
+        return (answer["vault"] or {}).get("id"), flows[0] if flows else None, connected
 
     @staticmethod
     def _fits(model, found):

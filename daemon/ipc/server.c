@@ -7,9 +7,9 @@
  * connection costs three times as much (both measured). What it takes: sd-event is armed whenever the loop waits, and nobody touches it
  * between without server_sync_event().
  *
- * A turn is rounds: ask epoll for news, then one step for each uid that has something to do,
- * whichever of its connections comes first. So a newcomer waits for one step of each other uid at most, and nobody is
- * served twice before the others once (T26). A turn ends after a while although there is more to do, since timers,
+ * A turn is rounds: ask epoll for news, then one step for each uid that has something to do, whichever of its connections comes first. So a
+ * newcomer waits for one step of each other uid, or for STEPS_PER_ROUND in all, and nobody is served twice before the
+ * others once (T26). A turn ends after a while although there is more to do, since timers,
  * transfers and fibers wait as well.
  *
  * accept(2) without descriptors pauses the listener for a moment: level triggered it would spin, and an event source whose handler
@@ -28,6 +28,7 @@
 
 #define EVENTS_PER_ROUND  64
 #define STEPS_PER_TURN    64
+#define STEPS_PER_ROUND   4U /* at least: to ask epoll costs a tenth of a call */
 #define ACCEPTS_PER_ROUND 16
 /* How long a uid that has used up its steps waits for the next ones: short beside what people notice, long beside a wake-up. */
 #define HOLD_USEC         (25 * USEC_PER_MSEC)
@@ -148,7 +149,7 @@ static bool server_turn(Server *s, int timeout_msec) {
         do {
                 has_news |= server_collect(s, timeout_msec);
                 timeout_msec = 0;
-                for (unsigned n = s->schedule.ring.n; n > 0; n--) {
+                for (unsigned n = MAX(s->schedule.ring.n, STEPS_PER_ROUND); n > 0; n--) {
                         Connection *c = schedule_next(&s->schedule);
 
                         if (!c)

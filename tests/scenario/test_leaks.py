@@ -285,7 +285,7 @@ def test_nothing_secret_in_any_command_line(used):
     searcher = Searcher(used.needles)
     assert any(b"bin/vaultd\0" in each for each in used.sampler.cmdlines), "vaultd was never sampled"
     assert any(b"bin/vaultctl\0" in each for each in used.sampler.cmdlines), "vaultctl was never sampled"
-    assert [(each.split(b"\0")[0], searcher.find(each)) for each in used.sampler.cmdlines if searcher.find(each)] == []
+    assert [(each.split(b"\0")[0], searcher.find(each)) for each in list(used.sampler.cmdlines) if searcher.find(each)] == []
     # A claim code stands where its user typed it, and nowhere else.
     codes = Searcher(used.codes)
     for each in used.sampler.cmdlines:

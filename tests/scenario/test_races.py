@@ -58,12 +58,15 @@ def exchanging(world, user):
     terminal = world.converse(user, "connect", "notion", "--no-browser")
     pending = terminal.hear()
     url = world.browse(user, pending["link"], None, "--stop-at-redirect-to", f"http://127.0.0.1:{world.port}/callback/")["redirect"]
-    world.stack.tamper({"path": "/mcp", "mode": "slow", "delay_ms": 4000}, world.stack.url.rsplit("/", 1)[0])
+    origin = world.stack.url.rsplit("/", 1)[0]
+    world.stack.tamper({"path": "/mcp", "mode": "slow", "delay_ms": 4000}, origin)
     answers = []
     browser = threading.Thread(target=lambda: answers.append(call_back(world, user, urllib.parse.urlsplit(url))))
     browser.start()
     try:
         wait_for(lambda: world.grants(f"{user}@notion.test") > before, what="no tokens were given")
+        # Between the token endpoint's answer and its commit nobody holds them; the account is asked after that.
+        wait_for(lambda: not world.stack.http(f"{origin}/_fixture/tamper").json["pending"], what="the account is not asked")
         yield terminal, pending["flow"], answers
     finally:
         browser.join()

@@ -142,6 +142,43 @@ int keyring_load(const char *kek_file, const char *state_dir, Keyring **ret) {
         return 0;
 }
 
+/* version u8 | wrap key | MAC key */
+#define EXPORT_VERSION 1U
+#define EXPORT_SIZE    (1U + 2U * SEAL_KEY_SIZE)
+
+int keyring_export(const Keyring *k, Secret **ret) {
+        static const uint8_t zero[EXPORT_SIZE];
+        _cleanup_(secret_freep) Secret *s = NULL;
+        int r;
+
+        r = secret_new(zero, sizeof(zero), &s);
+        if (r < 0)
+                return r;
+        s->bytes[0] = EXPORT_VERSION;
+        memcpy(s->bytes + 1, k->wrap_key->bytes, SEAL_KEY_SIZE);
+        memcpy(s->bytes + 1 + SEAL_KEY_SIZE, k->mac_key->bytes, SEAL_KEY_SIZE);
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+int keyring_import(const Secret *exported, Keyring **ret) {
+        _cleanup_(keyring_freep) Keyring *k = NULL;
+        int r;
+
+        if (exported->size != EXPORT_SIZE || exported->bytes[0] != EXPORT_VERSION)
+                return -EBADMSG;
+        k = calloc(1, sizeof(Keyring));
+        if (!k)
+                return -ENOMEM;
+        r = secret_new(exported->bytes + 1, SEAL_KEY_SIZE, &k->wrap_key);
+        if (r >= 0)
+                r = secret_new(exported->bytes + 1 + SEAL_KEY_SIZE, SEAL_KEY_SIZE, &k->mac_key);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(k);
+        return 0;
+}
+
 Keyring *keyring_free(Keyring *k) {
         if (!k)
                 return NULL;

@@ -44,3 +44,9 @@ int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrap
 /* HMAC-SHA256 under a key derived from the KEK for this purpose ("claim", "ticket", …): low-entropy codes are stored only like
  * that. The same in every process that has the same KEK. */
 int keyring_mac(Keyring *k, const char *purpose, const void *bytes, size_t n, uint8_t ret[static 32]);
+
+/* All that the functions above need of a keyring, as bytes that a backup carries (sealed to the recovery key) and the restoring
+ * host reads: so data keys open where the key-encryption key itself is not. keyring_import(): -EBADMSG for what keyring_export()
+ * cannot have made; -ENOMEM. */
+int keyring_export(const Keyring *k, Secret **ret);
+int keyring_import(const Secret *exported, Keyring **ret);

@@ -14,11 +14,6 @@
 /* How far ahead the disk is reserved at once, where there is room: each new reservation makes the next sync several times dearer. */
 #define STORE_DISK_AHEAD (UINT64_C(4) << 20)
 
-/* The version of what lies under the keys. A newer one is refused, an older one goes through the table in schema.c. Raise it, and
- * add a row there, when the meaning of bytes under existing keys changes; a new kind, field or META id needs neither. Then
- * also keep a file of the version that was (tests/unit/store/kept). */
-#define STORE_SCHEMA_VERSION 1U
-
 typedef struct LmdbBody {
         MDB_env *env;
         MDB_dbi dbi;

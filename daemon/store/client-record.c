@@ -43,7 +43,7 @@ static int client_key_init(StoreKey *ret, const char *issuer, const char *redire
         return store_key_init(ret, RECORD_CLIENT, 0, digest, sizeof(digest));
 }
 
-static int client_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, Client *ret) {
+int client_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, Client *ret) {
         _cleanup_(secret_freep) Secret *data_key = NULL;
         const uint8_t *wrapped;
         size_t wrapped_size;

@@ -12,6 +12,11 @@
 #define STORE_KEY_HEAD 5U
 #define STORE_KEY_MAX  (STORE_KEY_HEAD + STORE_ID_MAX)
 
+/* The version of what lies under the keys. A newer one is refused, an older one goes through the table in schema.c. Raise it, and
+ * add a row there, when the meaning of bytes under existing keys changes; a new kind, field or META id needs neither. Then
+ * also keep a file of the version that was (tests/unit/store/kept). */
+#define STORE_SCHEMA_VERSION 1U
+
 typedef enum BatchOperationType {
         BATCH_EXPECT,
         BATCH_EXPECT_ABSENT,
@@ -80,6 +85,9 @@ int store_new(const StoreBody *body, void *data, Store **ret);
 size_t store_key_encode(const StoreKey *key, uint8_t ret[static STORE_KEY_MAX]);
 /* The inverse; -EIO for what it cannot have made. */
 int store_key_decode(const uint8_t *bytes, size_t size, StoreKey *ret);
+
+/* The schema record (schema.c). -EINVAL: not ours. */
+int schema_decode(const uint8_t *value, size_t size, uint32_t *ret_version);
 
 /* The chain's record (chain.c). Decoding: -EBADMSG, -ENOMEM. */
 int chain_key(StoreKey *ret);

@@ -96,6 +96,15 @@ int record_delete(StoreBatch *b, const RecordType *type, const StoreKey *key, co
 /* Reads a record that is not sealed or whose seal is known. */
 int record_read(Store *s, const RecordType *type, const StoreKey *key, const RecordSeal *seal, void **ret);
 
+/* The kinds whose key is found through themselves, from the value under key. -EBADMSG, -ENOMEM, -EIO; a flow that is of another uid than
+ * that (unless UID_INVALID) is -ENOENT. */
+struct Vault;
+struct Flow;
+struct Client;
+int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, struct Vault **ret);
+int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value, size_t size, struct Flow **ret);
+int client_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, struct Client *ret);
+
 /* A growing list of objects for the x_list() functions. */
 typedef struct RecordList {
         void **objects;

@@ -48,25 +48,28 @@ static int schema_put(MDB_txn *txn, MDB_dbi dbi, uint32_t version) {
         return mdb_put(txn, dbi, &key, &value, 0);
 }
 
-static int schema_get(MDB_txn *txn, MDB_dbi dbi, uint32_t *ret_version) {
-        uint8_t bytes[STORE_KEY_MAX];
-        MDB_val key = schema_key(bytes), value;
+int schema_decode(const uint8_t *value, size_t size, uint32_t *ret_version) {
         Schema schema;
-        int r;
 
-        r = mdb_get(txn, dbi, &key, &value);
-        if (r == MDB_NOTFOUND)
+        if (size != sizeof(schema))
                 return -EINVAL;
-        if (r != 0)
-                return store_errno(r);
-        if (value.mv_size != sizeof(schema))
-                return -EINVAL;
-        memcpy(&schema, value.mv_data, sizeof(schema));
+        memcpy(&schema, value, sizeof(schema));
         if (memcmp(schema.magic, (const char[8]){ SCHEMA_MAGIC }, sizeof(schema.magic)) != 0)
                 return -EINVAL;
         *ret_version = (uint32_t)schema.version[0] | (uint32_t)schema.version[1] << 8 |
                        (uint32_t)schema.version[2] << 16 | (uint32_t)schema.version[3] << 24;
         return 0;
+}
+
+static int schema_get(MDB_txn *txn, MDB_dbi dbi, uint32_t *ret_version) {
+        uint8_t bytes[STORE_KEY_MAX];
+        MDB_val key = schema_key(bytes), value;
+        int r;
+
+        r = mdb_get(txn, dbi, &key, &value);
+        if (r != 0)
+                return r == MDB_NOTFOUND ? -EINVAL : store_errno(r);
+        return schema_decode(value.mv_data, value.mv_size, ret_version);
 }
 
 static int schema_begin(MDB_env *env, unsigned flags, MDB_txn **ret_txn, MDB_dbi *ret_dbi) {

@@ -6,13 +6,15 @@
 #include "util/buffer.h"
 #include "util/macro.h"
 
-/* Records under keys, in the one LMDB environment (or, for tests, in memory). Reads happen in the loop (microseconds) and see the last committed state; writes are batches that
- * a writer thread commits in groups, durably, all or nothing. Design: "Store".
+/* Records under keys, in the one LMDB environment (or, for tests, in memory). Reads happen in the loop (microseconds) and see the last
+ * committed state; writes are batches that a writer thread commits in groups, durably, all or nothing. Design: "Store".
  *
  * Records of kind RECORD_META, all of uid 0:
  *     id        written by               holds
  *     schema    schema.c                 magic and version of what lies under the keys
- *     chain     the writer, each commit  number and digest of the last commit (chain.c) */
+ *     chain     the writer, each commit  number and digest of the last commit (chain.c)
+ *     recovery  admin init               public half of the key that backups are sealed to (recovery.c)
+ * A new id also goes into verify.c and into the rows of tests/unit/store/test-kinds.c. */
 
 typedef struct Store Store;
 typedef struct StoreBatch StoreBatch;

@@ -78,11 +78,33 @@ int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret) {
         return 0;
 }
 
-int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
-        _cleanup_(buffer_done) Buffer value = {};
-        _cleanup_(vault_freep) Vault *v = NULL;
+int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, Vault **ret) {
+        _cleanup_(vault_freep) Vault *v = record_new(&vault_type);
         const uint8_t *wrapped;
         size_t wrapped_size;
+        int r;
+
+        if (!v)
+                return -ENOMEM;
+        r = record_decode_clear(&vault_type, value, size, v);
+        if (r < 0)
+                return r;
+        r = record_peek(value, size, RECORD_TAG_WRAPPED, &wrapped, &wrapped_size);
+        if (r < 0)
+                return r == -ENODATA ? -EBADMSG : r;
+        r = keyring_unwrap(k, key->uid, v->id, wrapped, wrapped_size, &v->key);
+        if (r < 0)
+                return r;
+        r = record_decode_trailer(
+                        &vault_type, key, &(RecordSeal){ v->key, key->uid, v->id, NULL }, value, size, v);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(v);
+        return 0;
+}
+
+int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
+        _cleanup_(buffer_done) Buffer value = {};
         StoreKey key;
         int r;
 
@@ -90,26 +112,7 @@ int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
         if (r < 0)
                 return r;
         r = store_get(s, &key, &value);
-        if (r < 0)
-                return r;
-        v = record_new(&vault_type);
-        if (!v)
-                return -ENOMEM;
-        r = record_decode_clear(&vault_type, value.bytes, value.size, v);
-        if (r < 0)
-                return r;
-        r = record_peek(value.bytes, value.size, RECORD_TAG_WRAPPED, &wrapped, &wrapped_size);
-        if (r < 0)
-                return r == -ENODATA ? -EBADMSG : r;
-        r = keyring_unwrap(k, uid, v->id, wrapped, wrapped_size, &v->key);
-        if (r < 0)
-                return r;
-        r = record_decode_trailer(&vault_type, &key, &(RecordSeal){ v->key, uid, v->id, NULL }, value.bytes,
-                        value.size, v);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(v);
-        return 0;
+        return r < 0 ? r : vault_decode(k, &key, value.bytes, value.size, ret);
 }
 
 /* Copies a text of the clear part into size bytes, with its NUL. */

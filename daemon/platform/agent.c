@@ -145,15 +145,17 @@ static int agent_body(const PlanEntry *entries, size_t n, const char *model, jso
 int agent_definition(const SessionPlan *plan, Definition *ret, Failure *failure) {
         PlanEntry entries[SERVERS_MAX];
         json_object *body = NULL;
+        size_t n = 0;
         int r;
 
         if (plan->n > SERVERS_MAX)
                 return failure_set(failure, FAILURE_LIMIT, NULL, "a session can have at most %u servers",
                                 SERVERS_MAX);
         for (size_t i = 0; i < plan->n; i++)
-                entries[i] = (PlanEntry){ plan->services[i], plan->policies ? plan->policies[i] : NULL };
-        if (plan->n > 1)
-                qsort(entries, plan->n, sizeof(PlanEntry), entry_compare);
-        r = agent_body(entries, plan->n, plan->model, &body);
+                if (plan->services[i]->auth != SERVICE_AUTH_ENVIRONMENT) /* a variable has no server */
+                        entries[n++] = (PlanEntry){ plan->services[i], plan->policies ? plan->policies[i] : NULL };
+        if (n > 1)
+                qsort(entries, n, sizeof(PlanEntry), entry_compare);
+        r = agent_body(entries, n, plan->model, &body);
         return r < 0 ? r : definition_init(ret, RECORD_AGENT, body);
 }

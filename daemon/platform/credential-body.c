@@ -9,7 +9,11 @@
  * platform cannot refresh and the host stays the one owner of the refresh token; `platform` sends both,
  * once, and never updates, since from then on the platform's tokens are the newer ones. The immutable
  * members are the server's address and all of the refresh block but its token, scope and client secret;
- * an expiry can be changed but not taken away. */
+ * an expiry can be changed but not taken away.
+ *
+ * A static bearer has nothing to refresh: with `platform` it is sent once and forgotten here like a refresh token. A variable is
+ * sent with its hosts, always `limited`, and put into headers alone: what a program writes into a body goes to whoever
+ * reads that. */
 
 #include "json/write.h"
 #include "platform/platform-internal.h"
@@ -79,20 +83,59 @@ static int member_refresh(Buffer *b, const Credential *c) {
         return r < 0 ? r : buffer_append_text(b, "}");
 }
 
+/* The platform's word for the kind. */
+static const char *auth_type(const Credential *c) {
+        return c->kind == CREDENTIAL_STATIC_BEARER ? "static_bearer" : c->kind == CREDENTIAL_ENVIRONMENT ? "environment_variable" : "mcp_oauth";
+}
+
+static int member_oauth(Buffer *b, const Credential *c, bool is_create) {
+        int r;
+
+        r = is_create ? member(b, "mcp_server_url", c->upstream) : 0;
+        if (r >= 0)
+                r = member(b, "access_token", secret_text(c->access_token));
+        if (r >= 0)
+                r = member_expiry(b, c);
+        return r >= 0 && is_create ? member_refresh(b, c) : r;
+}
+
+static int member_static_bearer(Buffer *b, const Credential *c, bool is_create) {
+        int r;
+
+        r = is_create ? member(b, "mcp_server_url", c->upstream) : 0;
+        return r < 0 ? r : member(b, "token", secret_text(c->access_token));
+}
+
+static int member_variable(Buffer *b, const Credential *c, bool is_create) {
+        int r;
+
+        r = is_create ? member(b, "secret_name", c->variable) : 0;
+        if (r >= 0)
+                r = member(b, "secret_value", secret_text(c->access_token));
+        if (r >= 0)
+                r = member_open(b, "networking");
+        if (r >= 0)
+                r = member(b, "type", "limited");
+        if (r >= 0)
+                r = buffer_append_text(b, ",\"allowed_hosts\":[");
+        for (size_t i = 0; c->allowed_hosts && c->allowed_hosts[i] && r >= 0; i++) {
+                r = i > 0 ? buffer_append_text(b, ",") : 0;
+                if (r >= 0)
+                        r = json_write_string(b, c->allowed_hosts[i]);
+        }
+        return r < 0 ? r : buffer_append_text(b, "]},\"injection_location\":{\"header\":true,\"body\":false}");
+}
+
 static int member_auth(Buffer *b, const Credential *c, bool is_create) {
         int r;
 
         r = member_open(b, "auth");
         if (r >= 0)
-                r = member(b, "type", "mcp_oauth");
-        if (r >= 0 && is_create)
-                r = member(b, "mcp_server_url", c->upstream);
+                r = member(b, "type", auth_type(c));
         if (r >= 0)
-                r = member(b, "access_token", secret_text(c->access_token));
-        if (r >= 0)
-                r = member_expiry(b, c);
-        if (r >= 0 && is_create)
-                r = member_refresh(b, c);
+                r = c->kind == CREDENTIAL_STATIC_BEARER ? member_static_bearer(b, c, is_create)
+                    : c->kind == CREDENTIAL_ENVIRONMENT ? member_variable(b, c, is_create)
+                                                        : member_oauth(b, c, is_create);
         return r < 0 ? r : buffer_append_text(b, "}");
 }
 
@@ -133,6 +176,14 @@ static bool refresh_fits(const Credential *c, json_object *refresh) {
                streq_ptr(json_string(client, "type"), c->authority.client_auth_method);
 }
 
+bool credential_is_same_place(const Credential *c, json_object *auth) {
+        bool is_variable = streq_ptr(json_string(auth, "type"), "environment_variable");
+
+        if (is_variable || c->kind == CREDENTIAL_ENVIRONMENT)
+                return is_variable && streq_ptr(json_string(auth, "secret_name"), c->variable);
+        return server_url_equal(json_string(auth, "mcp_server_url"), c->upstream);
+}
+
 CredentialMatch credential_compare(const Credential *c, json_object *there) {
         json_object *auth = NULL, *refresh = NULL;
         bool has_refresh, is_ours, is_address;
@@ -142,13 +193,15 @@ CredentialMatch credential_compare(const Credential *c, json_object *there) {
         if (json_get_object(there, "auth", &auth) < 0)
                 return CREDENTIAL_REPLACE;
         is_ours = streq_ptr(object_metadata(there, "vaultd_credential"), c->id);
-        is_address = streq_ptr(json_string(auth, "type"), "mcp_oauth") &&
-                     server_url_equal(json_string(auth, "mcp_server_url"), c->upstream);
+        is_address = streq_ptr(json_string(auth, "type"), auth_type(c)) && credential_is_same_place(c, auth);
         has_refresh = json_get_object(auth, "refresh", &refresh) >= 0;
         if (!is_ours || !is_address)
                 return CREDENTIAL_REPLACE;
-        if (c->custody == CUSTODY_PLATFORM && !c->refresh_token)
+        /* What is the platform's alone by now is there or is lost. */
+        if (c->custody == CUSTODY_PLATFORM && !(c->kind == CREDENTIAL_OAUTH ? c->refresh_token : c->access_token))
                 return CREDENTIAL_KEEP;
+        if (c->kind != CREDENTIAL_OAUTH)
+                return CREDENTIAL_UPDATE;
         if (has_refresh != credential_has_refresh(c) || (has_refresh && !refresh_fits(c, refresh)))
                 return CREDENTIAL_REPLACE;
         /* The platform has had this grant and may have refreshed it since: our tokens are the older

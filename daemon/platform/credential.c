@@ -105,7 +105,7 @@ static int duplicates_visit(json_object *element, void *userdata) {
 
         if (object_is_archived(element) || !object_id(element, "vcrd_") ||
                         json_get_object(element, "auth", &auth) < 0 ||
-                        !server_url_equal(json_string(auth, "mcp_server_url"), d->credential->upstream))
+                        !credential_is_same_place(d->credential, auth))
                 return 0;
         d->found[d->n++] = json_object_get(element);
         return d->n == ELEMENTSOF(d->found);
@@ -230,13 +230,39 @@ static int credential_check_alive(Platform *p, const Credential *c, Failure *fai
         return 0;
 }
 
-/* The former grant was the platform's: with its object its refresh token is gone. */
+/* The platform was the only one that had it: with its object it is gone. */
 static bool credential_is_lost(const Credential *c, json_object *there) {
         json_object *auth = NULL, *refresh = NULL;
 
-        return c->custody == CUSTODY_PLATFORM && !c->refresh_token && there &&
-               streq_ptr(object_metadata(there, "vaultd_credential"), c->id) &&
-               json_get_object(there, "auth", &auth) >= 0 && json_get_object(auth, "refresh", &refresh) >= 0;
+        if (c->custody != CUSTODY_PLATFORM || !there || !streq_ptr(object_metadata(there, "vaultd_credential"), c->id))
+                return false;
+        if (c->kind != CREDENTIAL_OAUTH)
+                return !c->access_token;
+        return !c->refresh_token && json_get_object(there, "auth", &auth) >= 0 && json_get_object(auth, "refresh", &refresh) >= 0;
+}
+
+#define LOST_REASON "it was removed from the Claude Platform, which held it"
+
+/* Made durable, so that status says it before the next session does. Somebody else's change of the record is as good. */
+static int credential_note_lost(Platform *p, const Vault *v, const Credential *c, Failure *failure) {
+        _cleanup_(credential_freep) Credential *stored = NULL;
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        int r;
+
+        r = credential_record_read(p->store, v, c->service, c->label, &stored);
+        if (r < 0)
+                return r;
+        free(stored->state_reason);
+        stored->state = CREDENTIAL_NEEDS_RECONNECT;
+        stored->state_reason = strdup(LOST_REASON);
+        if (!stored->state_reason)
+                return -ENOMEM;
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = credential_record_put(batch, v, stored);
+        if (r >= 0)
+                r = store_commit(p->store, TAKE_PTR(batch));
+        return r < 0 ? r : credential_reconnect(p, c, "its credential was removed from the Claude Platform, which held the grant", failure);
 }
 
 static int credential_push(
@@ -256,9 +282,7 @@ static int credential_push(
         if (match == CREDENTIAL_KEEP)
                 return (*ret_id = strdup(id)) ? 0 : -ENOMEM;
         if (credential_is_lost(c, there))
-                return credential_reconnect(p, c,
-                                "its credential was removed from the Claude Platform, which held the grant",
-                                failure);
+                return credential_note_lost(p, v, c, failure);
         r = credential_check_alive(p, c, failure);
         if (r != 0)
                 return r;
@@ -306,15 +330,17 @@ static int credential_note(Platform *p, const Vault *v, Credential **c, char *id
         Failure ignored = {};
         int r;
 
-        if (streq_ptr((*c)->platform_credential_id, id) &&
-                        ((*c)->custody != CUSTODY_PLATFORM || !(*c)->refresh_token)) {
+        bool is_handed_over = (*c)->custody == CUSTODY_PLATFORM;
+        Secret **owned = (*c)->kind == CREDENTIAL_OAUTH ? &(*c)->refresh_token : &(*c)->access_token;
+
+        if (streq_ptr((*c)->platform_credential_id, id) && (!is_handed_over || !*owned)) {
                 free(id);
                 return 0; /* the record says so already */
         }
         free((*c)->platform_credential_id);
         (*c)->platform_credential_id = id;
-        if ((*c)->custody == CUSTODY_PLATFORM)
-                (*c)->refresh_token = secret_free((*c)->refresh_token);
+        if (is_handed_over)
+                *owned = secret_free(*owned);
         r = store_batch_new(&batch);
         if (r >= 0)
                 r = credential_record_put(batch, v, *c);

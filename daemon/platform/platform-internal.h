@@ -129,7 +129,7 @@ int definition_check(Platform *p, const Definition *d, bool *ret_is_gone, Failur
 
 /* agent.c, environment.c */
 int agent_definition(const SessionPlan *plan, Definition *ret, Failure *failure);
-int environment_definition(Definition *ret);
+int environment_definition(const SessionPlan *plan, Definition *ret);
 
 /* session.c */
 #define SESSION_TITLE_MAX 100U /* characters */
@@ -147,6 +147,8 @@ typedef enum CredentialMatch {
         CREDENTIAL_REPLACE, /* something that cannot be changed differs */
         CREDENTIAL_GONE,    /* archived */
 } CredentialMatch;
+/* Whether what is there is in the place that this credential needs: a vault has one for each server address, and one for each variable. */
+bool credential_is_same_place(const Credential *c, json_object *auth);
 CredentialMatch credential_compare(const Credential *c, json_object *there);
 int credential_create_body(const Credential *c, Buffer *ret);
 int credential_update_body(const Credential *c, Buffer *ret);

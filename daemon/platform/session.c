@@ -312,7 +312,7 @@ int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *p
         if (r == 0)
                 r = agent_definition(plan, &agent, failure);
         if (r == 0)
-                r = environment_definition(&environment);
+                r = environment_definition(plan, &environment);
         if (r != 0)
                 return r;
         r = session_finish_leftovers(p, vault->uid, &ignored);

@@ -72,14 +72,15 @@ int credential_record_read(
         return 0;
 }
 
-/* A variable without hosts would be sent anywhere, and hosts on anything else would be believed to bind it. */
+/* A variable without hosts would be sent anywhere, and hosts on anything else would be believed to bind it. A token that is not here
+ * is at the platform. */
 static bool kind_is_whole(const Credential *c) {
-        if (c->kind == CREDENTIAL_ENVIRONMENT)
-                return c->access_token && !isempty(c->variable) && c->allowed_hosts && c->allowed_hosts[0] &&
-                       !c->refresh_token;
-        if (c->variable || c->allowed_hosts)
+        bool is_variable = c->kind == CREDENTIAL_ENVIRONMENT;
+        bool has_hosts = c->allowed_hosts && c->allowed_hosts[0];
+
+        if (is_variable ? isempty(c->variable) || !has_hosts : c->variable || c->allowed_hosts)
                 return false;
-        return c->kind == CREDENTIAL_OAUTH || (c->access_token && !c->refresh_token);
+        return c->kind == CREDENTIAL_OAUTH || ((c->access_token || c->platform_credential_id) && !c->refresh_token);
 }
 
 int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c) {

@@ -58,7 +58,7 @@ DEFINE_CLEANUP(Vault *, vault_free)
 /* What kind of secret it is (V5). Stored numbers: never given another meaning. */
 typedef enum CredentialKind {
         CREDENTIAL_OAUTH,         /* a grant: access token, refresh token where there is one */
-        CREDENTIAL_STATIC_BEARER, /* access_token is what the user was given by the service; nothing refreshes it */
+        CREDENTIAL_STATIC_BEARER, /* access_token is what the user was given by the service; nothing refreshes it. NULL: the platform has it */
         CREDENTIAL_ENVIRONMENT,   /* access_token is the value of `variable`, to be sent to allowed_hosts only */
 } CredentialKind;
 

@@ -58,6 +58,13 @@ static json_object *auth_of(json_object *credential, const char *member) {
         return value;
 }
 
+static const char *auth_text(json_object *credential, const char *member) {
+        json_object *auth;
+
+        assert_int_equal(json_get_object(credential, "auth", &auth), 0);
+        return json_string(auth, member);
+}
+
 static bool has_refresh(World *w) {
         size_t n;
         json_object *active = only_active(w, &n);
@@ -129,6 +136,11 @@ static void platform_owned_grant_that_is_gone_needs_a_new_connection(void **stat
         assert_string_equal(w->failure.service, "notion");
         assert_string_equal(w->failure.title, "Notion");
         assert_string_equal(w->failure.hint, "Run: vaultctl connect notion");
+        /* The record says so from now on. */
+        _cleanup_(credential_freep) Credential *stored = NULL;
+        assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &stored), 0);
+        assert_int_equal(stored->state, CREDENTIAL_NEEDS_RECONNECT);
+        assert_non_null(strstr(stored->state_reason, "removed from the Claude Platform"));
 }
 
 static void host_custody_sends_nothing(void **state) {
@@ -201,6 +213,55 @@ static void custody_change_archives_and_creates(void **state) {
         puts_one(w, &c, 1);
         assert_true(has_refresh(w));
         assert_null(c->refresh_token);
+}
+
+/* Changes the stored record as connecting with a token instead of a grant would. */
+static void credential_make_static(World *w, Credential **c, CredentialKind kind, Custody custody) {
+        (*c)->kind = kind;
+        (*c)->expires_usec = 0;
+        (*c)->refresh_token = secret_free((*c)->refresh_token);
+        if (kind == CREDENTIAL_ENVIRONMENT) {
+                (*c)->variable = strdup("GH_TOKEN");
+                (*c)->allowed_hosts = calloc(2, sizeof(char *));
+                (*c)->allowed_hosts[0] = strdup("api.github.test");
+        }
+        credential_change(w, c, NULL, custody);
+}
+
+/* The type of what is there cannot be changed. */
+static void kind_change_archives_and_creates(void **state) {
+        World *w = *state;
+        _cleanup_(credential_freep) Credential *c = world_credential(w, "notion", CUSTODY_MIRROR);
+        _cleanup_(json_putp) json_object *bearer = NULL, *variable = NULL;
+        size_t archived;
+
+        puts_one(w, &c, 0);
+        credential_make_static(w, &c, CREDENTIAL_STATIC_BEARER, CUSTODY_MIRROR);
+        puts_one(w, &c, 1);
+        bearer = only_active(w, &archived);
+        assert_string_equal(auth_text(bearer, "type"), "static_bearer");
+        assert_string_equal(auth_text(bearer, "mcp_server_url"), c->upstream);
+        credential_make_static(w, &c, CREDENTIAL_ENVIRONMENT, CUSTODY_MIRROR);
+        puts_one(w, &c, 2);
+        variable = only_active(w, &archived);
+        assert_string_equal(auth_text(variable, "type"), "environment_variable");
+        assert_string_equal(auth_text(variable, "secret_name"), "GH_TOKEN");
+        assert_null(auth_text(variable, "mcp_server_url"));
+        /* And the same again is an update. */
+        puts_one(w, &c, 2);
+}
+
+static void platform_custody_forgets_a_static_token(void **state) {
+        World *w = *state;
+        _cleanup_(credential_freep) Credential *c = world_credential(w, "notion", CUSTODY_MIRROR);
+        _cleanup_(freep) char *id = NULL;
+
+        credential_make_static(w, &c, CREDENTIAL_STATIC_BEARER, CUSTODY_PLATFORM);
+        puts_one(w, &c, 0);
+        assert_null(c->access_token);
+        id = strdup(c->platform_credential_id);
+        puts_one(w, &c, 0); /* nothing to send, and nothing that has to be */
+        assert_string_equal(c->platform_credential_id, id);
 }
 
 static void address_written_another_way_is_the_same(void **state) {
@@ -378,6 +439,8 @@ int main(void) {
                 TEST(same_address_is_updated_in_place),
                 TEST(immutable_url_change_archives_and_creates),
                 TEST(custody_change_archives_and_creates),
+                TEST(kind_change_archives_and_creates),
+                TEST(platform_custody_forgets_a_static_token),
                 TEST(address_written_another_way_is_the_same),
                 TEST(credential_lost_by_a_crash_is_taken_over),
                 TEST(drift_in_our_vault_is_archived),

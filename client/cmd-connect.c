@@ -2,7 +2,8 @@
 
 /* vaultctl connect: from a service's name to a credential in the caller's vault.
  *
- * The conversation has two ways, each a file: connect-page.c (our page and a code, the default) and connect-paste.c. This one
+ * The conversation has three ways, each a file: connect-page.c (our page and a code, the default), connect-paste.c, and
+ * connect-token.c for services that hand out tokens. This one
  * reads the command line, asks vaultd for the caller's name (the text of the page and of the ssh line must name the same
  * user), and switches from the first way to the second when the user says so: a new Start replaces the unfinished flow. */
 
@@ -16,6 +17,7 @@ static const Option options[] = {
         { "as", OPTION_TEXT },
         { "account", OPTION_TEXT },
         { "paste", OPTION_FLAG },
+        { "token-stdin", OPTION_FLAG },
         { "no-browser", OPTION_FLAG },
         { "replace-account", OPTION_FLAG },
         { "yes", OPTION_FLAG },
@@ -36,6 +38,13 @@ static ExitCode run(const Context *c, const Arguments *a) {
         };
         int r;
 
+        if (arguments_has(a, "token-stdin")) {
+                if (arguments_has(a, "paste"))
+                        r = fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL, "Either --paste or --token-stdin, not both");
+                else
+                        r = connect_by_token(&connect, &fault);
+                return r < 0 ? fault_report(c, &fault) : EXIT_CODE_DONE;
+        }
         r = call_method(c, "io.vaultd.WhoAmI", NULL, CALL_LOCAL_USEC, &who, &fault);
         if (r >= 0)
                 r = reply_need_string(who, "user", &connect.user, &fault);
@@ -48,7 +57,7 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
 const Command command_connect = {
         .name = "connect",
-        .synopsis = "SERVICE [--as LABEL] [--paste] [OPTIONS]",
+        .synopsis = "SERVICE [--as LABEL] [--paste | --token-stdin] [OPTIONS]",
         .summary = "Connect a service to your vault",
         .help = "Prints a link to a page of this host. You agree at the service, the page then\n"
                 "shows a code, and the code typed here makes the connection yours. Over SSH it\n"
@@ -56,14 +65,16 @@ const Command command_connect = {
                 "  --as LABEL         Name for a second account of the same service\n"
                 "  --paste            No page: open the service's own address in any browser and\n"
                 "                     paste back the address where it ends\n"
+                "  --token-stdin      For services that hand out tokens by hand: reads one from\n"
+                "                     standard input, or asks for it without showing it\n"
                 "  --no-browser       Only print the link; start neither $BROWSER nor xdg-open\n"
                 "  --replace-account  Allow another account than the one connected before\n"
-                "  --account ID       Accept this account only; with --paste it also answers\n"
-                "                     the question\n"
-                "  --yes              With --paste: accept the account that the service names\n\n"
-                "With --json each step is a line: state pending (link), quarantined (account),\n"
-                "connected. Without a terminal the code, or the pasted address, is read as a\n"
-                "line from standard input.\n\n"
+                "  --account ID       Accept this account only; with --paste and --token-stdin\n"
+                "                     it also answers the question\n"
+                "  --yes              With these: accept the account that the service names\n\n"
+                "With --json each step is a line: state pending (link), quarantined (account) or\n"
+                "identified (account of a token), connected. Without a terminal the code, or the\n"
+                "pasted address, is read as a line from standard input.\n\n"
                 "Example:\n  vaultctl connect notion\n",
         .options = options,
         .n_least = 1,

@@ -61,6 +61,16 @@ static int print_summary(const Context *c, json_object *reply, Fault *fault) {
         return 0;
 }
 
+/* What is wrong with a connection, and the command that mends it. */
+static void say_reconnect(const Context *c, json_object *connection) {
+        const char *reason = json_string(connection, "reason"), *label = json_string(connection, "label"), *kind = json_string(connection, "kind");
+        bool is_default = !label || streq(label, "default");
+
+        say_styled(c, STYLE_WARNING, "  %s credentials need to be connected again%s%s. Run: vaultctl connect %s%s%s%s",
+                        json_string(connection, "title") ?: "-", reason ? ": " : "", reason ?: "", json_string(connection, "service") ?: "-",
+                        is_default ? "" : " --as ", is_default ? "" : label, !kind || streq(kind, "oauth") ? "" : " --token-stdin");
+}
+
 static int print_connections(const Context *c, json_object *connections, Fault *fault) {
         static const char *const header[] = { "SERVICE", "LABEL", "ACCOUNT", "STATE", "CUSTODY", "EXPIRES" };
         _cleanup_(table_freep) Table *table = table_new(ELEMENTSOF(header), header);
@@ -89,10 +99,7 @@ static int print_connections(const Context *c, json_object *connections, Fault *
                 json_object *connection = json_object_array_get_idx(connections, i);
 
                 if (streq_ptr(json_string(connection, "state"), "needs-reconnect"))
-                        say_styled(c, STYLE_WARNING,
-                                        "  %s has to be connected again. Run: vaultctl connect %s",
-                                        json_string(connection, "title") ?: "-",
-                                        json_string(connection, "service") ?: "-");
+                        say_reconnect(c, connection);
         }
         return 0;
 }

@@ -73,7 +73,7 @@ int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault) {
         return 0;
 }
 
-static int claim_say(const Context *c, json_object *reply, Fault *fault) {
+int connected_say(const Context *c, json_object *reply, Fault *fault) {
         _cleanup_(freep) char *text = NULL;
         const char *title, *custody, *service;
         json_object *account;
@@ -96,7 +96,10 @@ static int claim_say(const Context *c, json_object *reply, Fault *fault) {
         text = format_account(account);
         if (!text)
                 return fault_set_memory(fault);
-        say_styled(c, STYLE_GOOD, "%s is connected as %s.", title, text);
+        if (streq(text, "-")) /* a token whose account nobody knows */
+                say_styled(c, STYLE_GOOD, "%s is connected.", title);
+        else
+                say_styled(c, STYLE_GOOD, "%s is connected as %s.", title, text);
         if (json_string(reply, "notice"))
                 say(c, "%s", json_string(reply, "notice"));
         return 0;
@@ -107,7 +110,7 @@ int claim_call(const Context *c, json_object *parameters, Fault *fault) {
         int r;
 
         r = call_method(c, "io.vaultd.Connect.Claim", parameters, CALL_REMOTE_USEC, &reply, fault);
-        return r < 0 ? r : claim_say(c, reply, fault);
+        return r < 0 ? r : connected_say(c, reply, fault);
 }
 
 /* The part of url behind the host of an http address on loopback, or NULL. */

@@ -3,7 +3,7 @@
 
 #include "client/call.h"
 
-/* What the two ways of connecting share: the request, the flow in vaultd's replies, and the claim at the end. */
+/* What the ways of connecting share: the request, the flow in vaultd's replies, and the claim at the end. */
 
 typedef struct Connect {
         const Context *context;
@@ -33,6 +33,8 @@ typedef struct Flow {
 #define CONNECT_PASTE_INSTEAD 1
 int connect_by_page(const Connect *connect, Fault *fault);
 int connect_by_paste(const Connect *connect, Fault *fault);
+/* With a token from standard input; asks for a yes to its account. 0: connected and said so; FAULT_SET. */
+int connect_by_token(const Connect *connect, Fault *fault);
 
 /* The parameters of Start; NULL on -ENOMEM. */
 json_object *connect_parameters(const Connect *connect, const char *way);
@@ -42,6 +44,8 @@ int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault);
 int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault);
 /* Asks vaultd to give the flow up; what it answers changes nothing for the caller. */
 void flow_cancel(const Connect *connect, const Flow *flow);
+/* Says what a reply of Claim or Keep made the caller's. 0 or FAULT_SET. */
+int connected_say(const Context *c, json_object *reply, Fault *fault);
 /* Calls Claim on a fresh connection and says what is connected now. parameters are taken. 0 or FAULT_SET. */
 int claim_call(const Context *c, json_object *parameters, Fault *fault);
 

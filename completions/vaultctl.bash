@@ -8,7 +8,7 @@
 # chose gets into a command line.
 
 declare -gA __vaultctl_options=(
-        [connect]="--as --account --paste --no-browser --replace-account --yes"
+        [connect]="--as --account --paste --token-stdin --no-browser --replace-account --yes"
         [disconnect]="--as --yes"
         [token]="--as --yes"
         ["session start"]="--server --title --message --yes"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/manager.h"
+#include "audit/audit.h"
 #include "store/credential-select.h"
 
 /* How a service, and an account of it, is called: labels, "service:label", and the one credential that is meant. */
@@ -23,3 +24,9 @@ int manager_choose_credential(Manager *m, const Vault *vault, const ServiceProfi
 int failure_reconnect(Failure *failure, const ServiceProfile *profile, const char *label, const char *what);
 
 const char *credential_kind_to_string(CredentialKind kind);
+
+/* connect.c and connect-token.c: one interface in two files. */
+int method_connect_identify(Call *call, json_object *parameters, void *userdata);
+int method_connect_keep(Call *call, json_object *parameters, void *userdata);
+/* Records that the credential is the caller's now, gives it to the platform where its custody says so, and replies. */
+int connect_reply(Manager *m, Call *call, AuditKind kind, const char *user, Vault **vault, Credential **c);

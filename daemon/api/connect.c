@@ -73,6 +73,17 @@ static int start_flow(Manager *m, Call *call, const StartParameters *p, const Se
         return r;
 }
 
+/* There is no consent to ask for. */
+static int failure_takes_token(Failure *failure, const ServiceProfile *profile) {
+        _cleanup_(freep) char *hint = NULL;
+
+        if (asprintf(&hint, "Run: vaultctl connect %s --token-stdin", profile->name) < 0) {
+                hint = NULL;
+                return -ENOMEM;
+        }
+        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "%s is connected with a token that you get there, and not in the browser", profile->title);
+}
+
 static int method_start(Call *call, json_object *parameters, void *userdata) {
         const ServiceProfile *profile;
         StartParameters p = {};
@@ -90,6 +101,8 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
 
         FlowWay way = p.way && streq(p.way, "paste") ? FLOW_WAY_PASTE : FLOW_WAY_PAGE;
         r = manager_service(m, p.service, &profile, &failure);
+        if (r == 0 && (profile->auth == SERVICE_AUTH_BEARER || profile->auth == SERVICE_AUTH_ENVIRONMENT))
+                r = failure_takes_token(&failure, profile);
         if (r == 0 && way == FLOW_WAY_PASTE && profile->paste_back == PASTE_BACK_NO)
                 r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL, "paste-back is switched off for %s on this host", profile->title);
         if (r == 0)
@@ -173,12 +186,12 @@ static int claim_deliver(Manager *m, Vault **vault, Credential **c, char **ret_n
         return r < 0 ? r : 0;
 }
 
-static int claim_reply(Manager *m, Call *call, const char *user, Vault **vault, Credential **c) {
+int connect_reply(Manager *m, Call *call, AuditKind kind, const char *user, Vault **vault, Credential **c) {
         const ServiceProfile *p = config_find_service(m->config, (*c)->service);
         _cleanup_(freep) char *notice = NULL;
         int r;
 
-        manager_audit(m, call, (AuditEvent){ .kind = AUDIT_GRANT_CLAIMED, .user = user, .verdict = "done", .service = (*c)->service,
+        manager_audit(m, call, (AuditEvent){ .kind = kind, .user = user, .verdict = "done", .service = (*c)->service,
                         .account = (*c)->account_name, .object = (*c)->id });
         r = claim_deliver(m, vault, c, &notice);
         if (r < 0)
@@ -208,7 +221,7 @@ static int method_claim(Call *call, json_object *parameters, void *userdata) {
         if (r == 0)
                 r = oauth_claim(m->oauth, vault, p.flow, p.code, p.account, m->platform != NULL, &c, &failure);
         if (r == 0)
-                r = claim_reply(m, call, user, &vault, &c);
+                r = connect_reply(m, call, AUDIT_GRANT_CLAIMED, user, &vault, &c);
         else if (r == FAILED)
                 manager_audit(m, call, (AuditEvent){ .kind = AUDIT_CLAIM_REJECTED, .user = user, .verdict = "refused", .reason = failure.message });
         r = manager_reply_outcome(call, r, &failure);
@@ -288,6 +301,35 @@ static int disconnect(Manager *m, const Vault *vault, Credential **c, bool *ret_
         return r == STORE_CONFLICT ? failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile") : r;
 }
 
+/* The credential in whatever state, since a disconnect that a crash cut off is finished by the next. Without a label it is the only one there is. */
+static int disconnect_find(Manager *m, const Vault *vault, const ServiceProfile *profile, const char *label, Credential **ret, Failure *failure) {
+        _cleanup_(freep) char *hint = NULL;
+        Credential **list = NULL;
+        size_t n = 0;
+        int r;
+
+        if (label) {
+                r = credential_record_read(m->store, vault, profile->name, label, ret);
+                return r == -ENOENT ? failure_not_connected(failure, profile) : r;
+        }
+        r = credential_record_list(m->store, vault, profile->name, &list, &n);
+        if (r < 0)
+                return r;
+        if (n == 0)
+                r = failure_not_connected(failure, profile);
+        else if (n == 1)
+                *ret = TAKE_PTR(list[0]);
+        else if (asprintf(&hint, "Say which one: vaultctl disconnect %s --as LABEL", profile->name) < 0) {
+                hint = NULL;
+                r = -ENOMEM;
+        } else
+                r = failure_set(failure, FAILURE_NOT_ALLOWED, hint, "you have %zu accounts connected for %s", n, profile->title);
+        for (size_t i = 0; i < n; i++)
+                (void)credential_free(list[i]);
+        free(list);
+        return r;
+}
+
 static int method_disconnect(Call *call, json_object *parameters, void *userdata) {
         _cleanup_(freep) char *user = NULL, *notice = NULL;
         _cleanup_(credential_freep) Credential *c = NULL;
@@ -307,11 +349,8 @@ static int method_disconnect(Call *call, json_object *parameters, void *userdata
         r = manager_service(m, p.service, &profile, &failure);
         if (r == 0)
                 r = manager_caller(m, call, &user, &vault, &failure);
-        if (r == 0) {
-                r = credential_record_read(m->store, vault, p.service, p.label ?: LABEL_DEFAULT, &c);
-                if (r == -ENOENT)
-                        r = failure_not_connected(&failure, profile);
-        }
+        if (r == 0)
+                r = disconnect_find(m, vault, profile, p.label, &c, &failure);
         if (r == 0)
                 r = disconnect(m, vault, &c, &is_revoked, &notice, &failure);
         if (r == 0) {
@@ -329,6 +368,8 @@ static const Method methods[] = {
         { "Paste", METHOD_AUTHORITY, method_paste, .is_fiber = true },
         { "Claim", METHOD_AUTHORITY, method_claim, .is_fiber = true },
         { "Cancel", METHOD_AUTHORITY, method_cancel, .is_fiber = true },
+        { "Identify", METHOD_AUTHORITY, method_connect_identify, .is_fiber = true },
+        { "Keep", METHOD_AUTHORITY, method_connect_keep, .is_fiber = true },
         { "Disconnect", METHOD_AUTHORITY, method_disconnect, .is_fiber = true },
         {},
 };

@@ -7,8 +7,8 @@
  * hand and its vault is open under that name. It only shows: nothing is made, opened or decided from what is at hand. Every
  * other case (first call, closed vault, name that changed, damage) takes the way of all methods. */
 
+#include "api/choice.h"
 #include "api/logins.h"
-#include "api/manager.h"
 #include "util/clock.h"
 #include "util/fiber.h"
 
@@ -115,8 +115,9 @@ static json_object *credential_to_json(Manager *m, const Credential *c) {
         static const char *const states[] = { "active", "needs-reconnect", "disconnecting" };
         const ServiceProfile *p = config_find_service(m->config, c->service);
         json_object *o = json_build("service", 's', c->service, "title", 's', p ? p->title : c->service, "label", 's', c->label,
-                        "account", 'o', account_to_json(c->account_id, c->account_name), "state", 's', states[c->state],
-                        "custody", 's', custody_to_string((Custody)c->custody), NULL);
+                        "account", 'o', account_to_json(c->account_id ?: "", c->account_name ?: ""), "kind", 's', credential_kind_to_string(c->kind),
+                        "state", 's', states[c->state], "reason", 's', c->state == CREDENTIAL_NEEDS_RECONNECT ? c->state_reason : NULL,
+                        "custody", 's', custody_to_string((Custody)c->custody), "variable", 's', c->variable, NULL);
 
         if (o && c->expires_usec > 0)
                 (void)json_add_int64(o, "expires", (int64_t)c->expires_usec);

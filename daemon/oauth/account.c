@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Whose account is it? Asked of the service itself, with the token just received, before anybody may use it (O7): the
- * MCP tool that the profile names (AccountTool=), otherwise the authorization server's userinfo endpoint. The answer
- * is foreign text: bounded, printable, shown and pinned, and never the name of a Unix user. */
+ * MCP tool that the profile names (AccountTool=), otherwise the authorization server's userinfo endpoint, or for what is no
+ * grant the address that the profile names (AccountUrl=). The answer is foreign text: bounded, printable, shown and pinned, and
+ * never the name of a Unix user. The token goes nowhere else than where it is bound to: the upstream of its own record, or an
+ * address that root wrote or the server's own metadata named (V8). */
 
 #include <strings.h>
 
 #include "oauth/oauth-internal.h"
 #include "util/encode.h"
+#include "util/url.h"
 
 #define MCP_PROTOCOL_VERSION "2025-11-25"
 #define ACCOUNT_TEXT_MAX     200U
@@ -81,7 +84,9 @@ int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, jso
 typedef struct McpProbe {
         Oauth *oauth;
         const ServiceProfile *profile;
-        const Flow *flow;
+        const char *upstream; /* what the token is bound to */
+        const char *userinfo; /* where to ask otherwise; NULL: nowhere */
+        const char *id_field, *name_field; /* of that answer */
         const Secret *token;
         char *session; /* Mcp-Session-Id */
         Failure *failure;
@@ -102,7 +107,7 @@ static int mcp_post(McpProbe *p, const char *what, json_object *message, int64_t
 
         if (!text)
                 return -ENOMEM;
-        const Exchange x = { p->profile->title, what, { .method = "POST", .url = p->flow->upstream, .headers = headers,
+        const Exchange x = { p->profile->title, what, { .method = "POST", .url = p->upstream, .headers = headers,
                 .n_headers = p->session ? 4 : 3, .body = text, .body_size = strlen(text), .content_type = "application/json" } };
         r = http_perform(p->oauth->http, &x.request, &response, NULL);
         if (r == -ENOMEM || r == -ECANCELED)
@@ -114,7 +119,9 @@ static int mcp_post(McpProbe *p, const char *what, json_object *message, int64_t
         if (session && !p->session)
                 p->session = printable(session, 1024);
         const char *type = http_response_header(&response, "Content-Type", 0);
-        if (response.status / 100 != 2)
+        if (response.status == 401)
+                r = exchange_failure(&x, p->failure, "the server does not accept the token, HTTP 401");
+        else if (response.status / 100 != 2)
                 r = exchange_failure(&x, p->failure, "the server answered HTTP %u", response.status);
         else if (id > 0) {
                 bool is_stream = type && strncasecmp(type, "text/event-stream", 17) == 0;
@@ -218,7 +225,7 @@ static int account_by_userinfo(McpProbe *p, char **ret_id, char **ret_name) {
                 { .name = "Authorization", .prefix = "Bearer ", .secret = p->token },
                 { .name = "Accept", .value = "application/json" },
         };
-        const Exchange x = { p->profile->title, "asking whose account it is", { .method = "GET", .url = p->flow->authority.userinfo_endpoint,
+        const Exchange x = { p->profile->title, "asking whose account it is", { .method = "GET", .url = p->userinfo,
                 .headers = headers, .n_headers = ELEMENTSOF(headers) } };
         _cleanup_(json_putp) json_object *object = NULL;
         unsigned status;
@@ -227,24 +234,46 @@ static int account_by_userinfo(McpProbe *p, char **ret_id, char **ret_name) {
         r = exchange_json(p->oauth, &x, &status, &object, NULL, p->failure);
         if (r != 0)
                 return r;
-        r = status == 200 && object ? account_from_object(object, p->profile->account_id_field ?: "sub", p->profile->account_name_field ?: "email", ret_id, ret_name)
+        r = status == 200 && object ? account_from_object(object, p->id_field, p->name_field, ret_id, ret_name)
                                     : FAILED;
         if (r == FAILED)
                 return exchange_failure(&x, p->failure, "the answer does not say whose account it is, HTTP %u", status);
         return r;
 }
 
+/* *ret_is_told false: nothing says it. */
+static int account_find(McpProbe *p, char **ret_id, char **ret_name, bool *ret_is_told) {
+        int r = 0;
+
+        *ret_is_told = p->profile->account_tool || p->userinfo;
+        /* What is asked with the token is what the token is for. */
+        if (p->profile->account_tool && !url_is_bound(p->profile->url, p->upstream))
+                return -EPERM;
+        if (p->profile->account_tool)
+                r = account_by_tool(p, ret_id, ret_name);
+        else if (p->userinfo)
+                r = account_by_userinfo(p, ret_id, ret_name);
+        free(p->session);
+        return r;
+}
+
 int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *token, char **ret_id, char **ret_name, Failure *failure) {
-        McpProbe p = { .oauth = o, .profile = profile, .flow = flow, .token = token, .failure = failure };
+        McpProbe p = { .oauth = o, .profile = profile, .upstream = flow->upstream, .userinfo = flow->authority.userinfo_endpoint,
+                .id_field = profile->account_id_field ?: "sub", .name_field = profile->account_name_field ?: "email", .token = token, .failure = failure };
+        bool is_told;
         int r;
 
-        if (profile->account_tool)
-                r = account_by_tool(&p, ret_id, ret_name);
-        else if (flow->authority.userinfo_endpoint)
-                r = account_by_userinfo(&p, ret_id, ret_name);
-        else
+        r = account_find(&p, ret_id, ret_name, &is_told);
+        if (r == 0 && !is_told)
                 r = failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
                                 "%s: nobody can say whose account it is; an administrator has to set AccountTool= in services.d/%s.conf", profile->title, profile->name);
-        free(p.session);
         return r;
+}
+
+int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id, char **ret_name, Failure *failure) {
+        McpProbe p = { .oauth = o, .profile = profile, .upstream = profile->url, .userinfo = profile->account_url,
+                .id_field = profile->account_id_field ?: "id", .name_field = profile->account_name_field ?: "name", .token = token, .failure = failure };
+        bool is_told;
+
+        return account_find(&p, ret_id, ret_name, &is_told);
 }

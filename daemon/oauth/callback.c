@@ -66,25 +66,39 @@ static int callback_check_answer(Oauth *o, const Flow *f, const CallbackAnswer *
         return 0;
 }
 
-static int callback_check_pin(Oauth *o, const Flow *f, const ServiceProfile *p, Failure *failure) {
+int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, const char *account_id, const char *account_name,
+                bool *ret_is_pinned, Failure *failure) {
         _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
         int r;
 
-        r = pinned_account_record_read(o->store, f->uid, f->service, f->label, &pin);
+        r = pinned_account_record_read(o->store, uid, p->name, label, &pin);
         if (r < 0 && r != -ENOENT)
                 return r;
-        if (!pin && f->way == FLOW_WAY_PASTE && p->paste_back == PASTE_BACK_MATCH)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s: paste-back is allowed for a known account only; connect through the page once", p->title);
-        if (!pin || streq(pin->account_id, f->account_id) || f->is_replacing_account)
+        if (ret_is_pinned)
+                *ret_is_pinned = pin != NULL;
+        if (!pin || streq(pin->account_id, account_id))
                 return 0;
-        r = failure_set(failure, FAILURE_ACCOUNT_CHANGED, NULL, "%s was connected as %s before, this is %s; nothing was stored", p->title, pin->account_name, f->account_name);
+        r = failure_set(failure, FAILURE_ACCOUNT_CHANGED, NULL, "%s was connected as %s before, this is %s; nothing was stored", p->title, pin->account_name, account_name);
         if (r != FAILED)
                 return r;
         failure->pinned = strdup(pin->account_name);
-        failure->offered = strdup(f->account_name);
-        if (asprintf(&failure->hint, "Run: vaultctl connect %s --replace-account", f->service) < 0)
+        failure->offered = strdup(account_name);
+        if (asprintf(&failure->hint, "Run: vaultctl connect %s --replace-account", p->name) < 0)
                 failure->hint = NULL;
         return failure->hint && failure->pinned && failure->offered ? FAILED : -ENOMEM;
+}
+
+static int callback_check_pin(Oauth *o, const Flow *f, const ServiceProfile *p, Failure *failure) {
+        bool is_pinned = false;
+        int r;
+
+        r = account_check_pin(o, f->uid, p, f->label, f->account_id, f->account_name, &is_pinned, failure);
+        if (r == 0 && !is_pinned && f->way == FLOW_WAY_PASTE && p->paste_back == PASTE_BACK_MATCH)
+                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s: paste-back is allowed for a known account only; connect through the page once", p->title);
+        if (r != FAILED || !f->is_replacing_account)
+                return r;
+        failure_done(failure);
+        return 0;
 }
 
 /* For tokens that no record holds. */

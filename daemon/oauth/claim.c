@@ -86,20 +86,23 @@ static bool claim_is_proved(const Flow *f, bool has_code, const uint8_t mac[stat
         return account_id && streq(account_id, f->account_id);
 }
 
+char *credential_id_new(void) {
+        uint8_t bytes[16];
+        char *id;
+
+        random_bytes(bytes, sizeof(bytes));
+        _cleanup_(freep) char *hex = hex_encode(bytes, sizeof(bytes));
+        return hex && asprintf(&id, "c-%s", hex) >= 0 ? id : NULL;
+}
+
 static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         _cleanup_(credential_freep) Credential *c = calloc(1, sizeof(Credential));
-        uint8_t id[16];
         int r;
 
         if (!c)
                 return -ENOMEM;
-        random_bytes(id, sizeof(id));
-        _cleanup_(freep) char *hex = hex_encode(id, sizeof(id));
-        if (!hex || asprintf(&c->id, "c-%s", hex) < 0) {
-                c->id = NULL;
-                return -ENOMEM;
-        }
         c->uid = f->uid;
+        c->id = credential_id_new();
         c->service = strdup(f->service);
         c->label = strdup(f->label);
         c->upstream = strdup(f->upstream);
@@ -107,7 +110,7 @@ static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         c->scope = f->scope ? strdup(f->scope) : NULL;
         c->account_id = strdup(f->account_id);
         c->account_name = strdup(f->account_name);
-        if (!c->service || !c->label || !c->upstream || !c->resource || !c->account_id || !c->account_name || (f->scope && !c->scope))
+        if (!c->id || !c->service || !c->label || !c->upstream || !c->resource || !c->account_id || !c->account_name || (f->scope && !c->scope))
                 return -ENOMEM;
         r = authority_copy(&f->authority, &c->authority);
         if (r < 0)
@@ -123,24 +126,24 @@ static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         return 0;
 }
 
-static int pin_from_flow(Oauth *o, const Flow *f, StoreBatch *batch) {
+int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id, const char *account_name, StoreBatch *batch) {
         _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
         int r;
 
-        r = pinned_account_record_read(o->store, f->uid, f->service, f->label, &pin);
+        r = pinned_account_record_read(o->store, uid, service, label, &pin);
         if (r == -ENOENT) {
                 pin = calloc(1, sizeof(PinnedAccount));
                 if (!pin)
                         return -ENOMEM;
-                pin->uid = f->uid;
-                pin->service = strdup(f->service);
-                pin->label = strdup(f->label);
+                pin->uid = uid;
+                pin->service = strdup(service);
+                pin->label = strdup(label);
         } else if (r < 0)
                 return r;
         free(pin->account_id);
         free(pin->account_name);
-        pin->account_id = strdup(f->account_id);
-        pin->account_name = strdup(f->account_name);
+        pin->account_id = strdup(account_id);
+        pin->account_name = strdup(account_name);
         if (!pin->service || !pin->label || !pin->account_id || !pin->account_name)
                 return -ENOMEM;
         return pinned_account_record_put(batch, pin);
@@ -164,7 +167,7 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
                 fresh->platform_credential_id = TAKE_PTR(former->platform_credential_id);
         }
         if ((r = store_batch_new(&batch)) < 0 || (r = credential_record_put(batch, vault, fresh)) < 0 ||
-            (r = pin_from_flow(o, f, batch)) < 0 || (r = flow_record_delete(batch, f)) < 0)
+            (r = credential_pin(o, f->uid, f->service, f->label, f->account_id, f->account_name, batch)) < 0 || (r = flow_record_delete(batch, f)) < 0)
                 return r;
         r = store_commit(o->store, TAKE_PTR(batch));
         if (r < 0)
@@ -172,7 +175,7 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
         if (r == STORE_CONFLICT)
                 return FLOW_MOVED;
 
-        if (former && !streq(former->account_id, fresh->account_id)) {
+        if (former && !streq_ptr(former->account_id, fresh->account_id)) {
                 /* Another account takes the place: the former grant is of no use to anybody. With the same account it is left alone,
                  * since some services revoke the new grant along with the old. */
                 Failure ignored = {};

@@ -69,6 +69,15 @@ static inline void strv_freep(char ***list) {
 /* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
 int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri, Secret **ret_secret, Failure *failure);
 
+/* claim.c: "c-" and 32 hex digits; NULL without memory. */
+char *credential_id_new(void);
+/* Adds the pin of this account to the batch, in place of an older one. */
+int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id, const char *account_name, StoreBatch *batch);
+
+/* callback.c: FAILED (ACCOUNT_CHANGED) when another account is pinned; 0 when none is or it is the same. *ret_is_pinned (optional): one is. */
+int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label, const char *account_id, const char *account_name,
+                bool *ret_is_pinned, Failure *failure);
+
 /* token.c */
 typedef struct TokenAnswer {
         Secret *access_token, *refresh_token;
@@ -84,6 +93,8 @@ int token_answer_parse(json_object *object, uint64_t now_usec, TokenAnswer *ret,
 
 /* account.c: who the tokens belong to, asked of the service. */
 int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *access_token, char **ret_id, char **ret_name, Failure *failure);
+/* The same for a token that was given by hand; 0 without id and name when the profile names nobody to ask. */
+int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id, char **ret_name, Failure *failure);
 /* From an MCP answer body (JSON, or SSE when is_stream) the result of request id. Pure. */
 int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result);
 

@@ -69,5 +69,16 @@ Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key);
 /* Gives up a flow; a parked grant is revoked upstream. */
 int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure);
 
+/* Tokens that a service hands out by hand: bearers, and values of environment variables (Auth= of the profile). */
+#define TOKEN_SIZE_MAX (64U * 1024)
+/* Whether it can be one: a bearer is visible ASCII, a variable's value printable text without blanks around it; at most TOKEN_SIZE_MAX. Pure. */
+bool token_is_legal(const ServiceProfile *profile, const char *token);
+/* Whose token it is, asked of the service; nothing is kept. Both NULL: the profile names nobody to ask. UPSTREAM: the service does not accept it. */
+int oauth_identify_token(Oauth *o, uid_t uid, const ServiceProfile *profile, const Secret *token, char **ret_id, char **ret_name, Failure *failure);
+/* Asks again, and makes the token the vault's credential for the service and label, in place of a former one, if its account is account_id (NULL: the
+ * profile names nobody to ask). ACCOUNT_CHANGED: another account is pinned and is_replacing_account is false. */
+int oauth_keep_token(Oauth *o, const Vault *vault, const ServiceProfile *profile, const char *label, const Secret *token, const char *account_id,
+                bool is_replacing_account, bool has_workspace_key, Credential **ret, Failure *failure);
+
 /* Revokes a credential's tokens upstream (RFC 7009). FAILED: the server could not be told, or offers no way. */
 int oauth_revoke_credential(Oauth *o, const Credential *credential, Failure *failure);

@@ -179,5 +179,7 @@ int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *
 int oauth_revoke_credential(Oauth *o, const Credential *c, Failure *failure) {
         const ServiceProfile *p = config_find_service(o->config, c->service);
 
+        if (c->kind != CREDENTIAL_OAUTH)
+                return failure_set(failure, FAILURE_UPSTREAM, NULL, "%s hands out such tokens by hand; take this one back there", p ? p->title : c->service);
         return token_revoke(o, p ? p->title : c->service, &c->authority, c->client_secret, c->access_token, c->refresh_token, failure);
 }

@@ -316,7 +316,8 @@ def test_example_configuration_is_what_vaultd_reads(tmp_path):
         match = re.match(r"# (\S+)\n", display)
         assert match, "an example that does not say which file it is"
         files[match.group(1)] = display
-    assert set(files) == {"vaultd.conf", "services.d/gitlab.conf", "policy.d/50-gitlab.conf"}
+    assert set(files) == {"vaultd.conf", "services.d/gitlab.conf", "policy.d/50-gitlab.conf", "services.d/github-cli.conf",
+                          "policy.d/60-readers.conf"}
     said = read_configuration(tmp_path, files)
     assert "no-key" in said and "the configuration" not in said, said
     files["vaultd.conf"] += "Nonsense=1\n"

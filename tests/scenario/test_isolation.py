@@ -29,10 +29,13 @@ ROWS = {
     "io.vaultd.Connect.Claim": [{"code": "ID"}, {"flow": "ID", "code": "ID"}, {"flow": "ID", "code": "AAAA-AAAA"}, {"flow": "ID", "account": "ID"},
                                 {"flow": "ID", "account": "alice@notion.test"}],
     "io.vaultd.Connect.Cancel": [{"flow": "ID"}],
+    "io.vaultd.Connect.Identify": [{"service": "ID", "token": "t"}, {"service": "value", "token": "ID"}],
+    "io.vaultd.Connect.Keep": [{"service": "ID", "token": "t"}, {"service": "value", "token": "ID"}, {"service": "value", "label": "ID", "token": "t", "account": "nobody"},
+                               {"service": "value", "token": "t", "account": "ID"}],
     "io.vaultd.Connect.Disconnect": [{"service": "ID"}, {"service": "notion", "label": "ID"}],
     "io.vaultd.Token.Read": [{"service": "ID"}, {"service": "notion", "label": "ID"}, {"service": "notion"}],
-    "io.vaultd.Session.Plan": [{"servers": ["ID"]}],
-    "io.vaultd.Session.Start": [{"servers": ["ID"], "plan": "ID"}, {"plan": "ID"}],
+    "io.vaultd.Session.Plan": [{"servers": ["ID"]}, {"servers": ["notion:ID"]}],
+    "io.vaultd.Session.Start": [{"servers": ["ID"], "plan": "ID"}, {"servers": ["notion"], "plan": "ID"}, {"plan": "ID"}],
     "io.vaultd.Session.List": [{}],
     "io.vaultd.Session.Show": [{"id": "ID"}],
     # Behind doors that bob cannot open: the kernel answers for every id alike.
@@ -93,8 +96,11 @@ def possessions(world):
 def rich():
     """Alice has one of everything: a vault, a credential, a login, sessions, flows in each state that waits."""
     with World() as world:
+        world.add_service("value", "[Service]\nName=value\nTitle=Value\nAuth=environment\nVariable=VALUE\nAllowedHosts=value.test\n")
+        world.configure(policy="[Server notion]\nTools=notion-get-self notion-search\nTokenReaders=user:alice user:bob\n")
+        world.restart_vaultd()
         world.connect("alice")
-        session = world.json("alice", "session", "start", "--yes")["session"]
+        session = world.json("alice", "session", "start", "--yes", "--server", "notion")["session"]
         login = world.caller("root", "control").reply("io.vaultd.Login.Open", {
             "uid": 1001, "user": "alice", "service": "sshd", "leader": world.web_process.pid})["parameters"]["session"]
         pending = world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion", "label": "waiting"})["parameters"]
@@ -114,10 +120,11 @@ def rich():
             "pending-ticket": pending["link"].rsplit("/", 1)[1],
             "pasted-flow": pasted["flow"],
             "parked-flow": parked["flow"],
+            "token": world.json("alice", "token", "notion")["token"],
             "claim-code": page["ids"]["claim-code"],
-            "plan": world.json("alice", "session", "start", "--yes")["session"]["id"],
+            "plan": world.json("alice", "session", "start", "--yes", "--server", "notion")["session"]["id"],
         }
-        world.ids["plan-digest"] = world.caller("alice").reply("io.vaultd.Session.Plan")["parameters"]["digest"]
+        world.ids["plan-digest"] = world.caller("alice").reply("io.vaultd.Session.Plan", {"servers": ["notion"]})["parameters"]["digest"]
         yield world
 
 

@@ -183,6 +183,10 @@ class World(contextlib.ExitStack):
         (self.root / "etc/policy.d/50-notion.conf").write_text(
             policy or "[Server notion]\nTools=notion-get-self notion-search\nAsk=notion-create-pages\n")
 
+    def add_service(self, name, text):
+        """One more of services.d; takes effect at the next start of vaultd."""
+        (self.root / f"etc/services.d/{name}.conf").write_text(text)
+
     @property
     def sockets(self):
         return {name: self.root / f"run/{file}" for name, file in

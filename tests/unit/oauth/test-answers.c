@@ -208,6 +208,43 @@ static int setup(void **state) {
         return secret_global_init();
 }
 
+/* What is given by hand: nothing that could end a header line, or that a service cannot have meant. */
+static void only_a_token_is_taken_for_one(void **state) {
+        static const ServiceProfile bearer = { .auth = SERVICE_AUTH_BEARER }, both = { .auth = SERVICE_AUTH_BOTH },
+                                    variable = { .auth = SERVICE_AUTH_ENVIRONMENT };
+        static const struct {
+                const char *text;
+                bool is_bearer, is_value;
+        } rows[] = {
+                { "ghp_0123456789", true, true },
+                { "a", true, true },
+                { "!~a.b-c_d+e/f==", true, true },
+                { "", false, false },
+                { "a b", false, true },
+                { "gr\xc3\xbcn", false, true },
+                { " a", false, false },
+                { "a ", false, false },
+                { "a\n", false, false },
+                { "a\r\nX-Other: b", false, false },
+                { "a\tb", false, false },
+                { "a\x1b[2J", false, false },
+                { "a\x7f", false, false },
+        };
+        char longest[TOKEN_SIZE_MAX + 2];
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+                if (token_is_legal(&bearer, rows[i].text) != rows[i].is_bearer || token_is_legal(&both, rows[i].text) != rows[i].is_bearer ||
+                                token_is_legal(&variable, rows[i].text) != rows[i].is_value)
+                        fail_msg("row %zu", i);
+        memset(longest, 'x', sizeof(longest));
+        longest[TOKEN_SIZE_MAX + 1] = 0;
+        assert_false(token_is_legal(&bearer, longest));
+        assert_false(token_is_legal(&variable, longest));
+        longest[TOKEN_SIZE_MAX] = 0;
+        assert_true(token_is_legal(&bearer, longest));
+        assert_true(token_is_legal(&variable, longest));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(token_is_taken),
@@ -216,6 +253,7 @@ int main(void) {
                 cmocka_unit_test(result_of_our_request_is_found),
                 cmocka_unit_test(anything_else_is_no_answer),
                 cmocka_unit_test(every_truncation_of_a_stream_is_harmless),
+                cmocka_unit_test(only_a_token_is_taken_for_one),
         };
 
         return cmocka_run_group_tests_name("oauth-answers", tests, setup, NULL);

@@ -4,6 +4,10 @@
 #include "platform/platform-internal.h"
 #include "tests/unit/store/support.h"
 
+/* The store's tests have a fixture of their own under that name. */
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
 /* What the platform's tests share: the emulator behind TLS (or a hostile server in its place), a store,
  * and calls that run on a fiber while the assertions stay on the test's own stack. Each test has a
  * workspace, a store and a user of its own. */

@@ -428,7 +428,6 @@ static void unknown_response_fields_are_ignored(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(mirror_push_has_no_refresh_block),
                 TEST(platform_custody_forgets_the_refresh_token),

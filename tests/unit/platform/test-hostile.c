@@ -251,7 +251,6 @@ static void waiting_time_is_whole_seconds_within_a_day(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(nonsense_is_a_failure),
                 TEST(creates_are_bounded),

@@ -494,7 +494,6 @@ static void unknown_response_fields_are_ignored(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(vault_created_once),
                 TEST(nonce_is_durable_before_the_create),

@@ -513,7 +513,6 @@ static void unknown_response_fields_are_ignored(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(session_bound_to_exactly_one_vault),
                 TEST(message_starts_it),

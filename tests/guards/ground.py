@@ -160,7 +160,7 @@ class Ground:
             if failure is not None:
                 text = failure.text or ""
                 if CHECKS.match(failure.get("message") or "") and not SANITIZER.search(text):
-                    return "failed", ""
+                    return "failed", text[-600:]
                 worst = "broken", text[-1500:]
             elif error is not None:
                 worst = "broken", (error.text or "")[-600:]

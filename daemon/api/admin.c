@@ -98,6 +98,8 @@ static int find_vault(Manager *m, const AdminParameters *p, Vault **ret, Failure
         if (r != 0)
                 return r;
         r = vault_record_read(m->store, m->keyring, uid, ret);
+        if (r == -EBADMSG && manager_damage(m, uid, failure) == FAILED)
+                return FAILED;
         if (r == -ENOENT)
                 return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users",
                                 "uid %u has no vault", (unsigned)uid);

@@ -11,6 +11,7 @@
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "identity/users.h"
+#include "store/verify.h"
 #include "util/encode.h"
 
 const Interface *const manager_interfaces[] = {
@@ -32,6 +33,7 @@ static const char *const failure_names[] = {
         [FAILURE_PLATFORM] = "io.vaultd.PlatformFailed",
         [FAILURE_NOT_CONFIGURED] = "io.vaultd.NotConfigured",
         [FAILURE_LIMIT] = "io.vaultd.LimitExceeded",
+        [FAILURE_DAMAGED] = "io.vaultd.Damaged",
 };
 
 /* The members that io.vaultd.varlink declares for each error. */
@@ -56,6 +58,8 @@ static int failure_members(json_object *o, const Failure *f) {
                 if (r >= 0)
                         r = json_add_string(o, "pinned", f->pinned ?: "");
                 return r < 0 ? r : json_add_string(o, "offered", f->offered ?: "");
+        case FAILURE_DAMAGED:
+                return r < 0 ? r : json_add_string(o, "record", f->record ?: "");
         case FAILURE_PLATFORM:
                 if (r >= 0 && f->status >= 0)
                         r = json_add_int64(o, "status", f->status);
@@ -81,8 +85,36 @@ int manager_reply_outcome(Call *call, int r, const Failure *failure) {
         return r == FAILED ? manager_reply_failure(call, failure) : r;
 }
 
+int manager_damage(Manager *m, uid_t uid, Failure *failure) {
+        _cleanup_(freep) char *names = NULL;
+        int r;
+
+        r = store_find_damage(m->store, m->keyring, uid, &names);
+        if (r <= 0)
+                return r;
+        audit_line(LOG_ERR, uid, "stored records that uid %u needs are damaged or were changed by others, and are not used: %s", (unsigned)uid, names);
+        r = failure_set(failure, FAILURE_DAMAGED, "Ask your administrator to restore a backup: vaultctl admin restore",
+                        "what vaultd has stored for uid %u is damaged and is not used: %s", (unsigned)uid, names);
+        if (r == FAILED)
+                failure->record = TAKE_PTR(names);
+        return r;
+}
+
+/* Whether it was damage that made the call fail; then it is answered. */
+static bool fault_is_damage(Manager *m, Call *call) {
+        Failure failure = {};
+        bool is_damage;
+
+        is_damage = manager_damage(m, call_principal(call)->uid, &failure) == FAILED && manager_reply_failure(call, &failure) >= 0;
+        failure_done(&failure);
+        return is_damage;
+}
+
 void manager_fault(Call *call, int error, void *userdata) {
         bool is_full = error == -ENOSPC;
+
+        if (error == -EBADMSG && fault_is_damage(userdata, call))
+                return;
 
         if (error == -EDQUOT) {
                 (void)call_error(call, "io.vaultd.LimitExceeded", json_build("message", 's', "you have too many calls under way at once", "hint", 's', "Try again later", NULL));
@@ -94,7 +126,8 @@ void manager_fault(Call *call, int error, void *userdata) {
                 audit_line(LOG_ERR, call_principal(call)->uid, "a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
         (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",
                         json_build("message", 's', is_full ? "vaultd cannot store more: its disk or its map is full; nothing was lost" : "vaultd failed; its journal says more",
-                                        "hint", 's', "Run: journalctl -u vaultd", NULL));
+                                        "hint", 's', is_full ? "Ask your administrator to make room where vaultd keeps its state, or to raise MapSize= in vaultd.conf" : "Run: journalctl -u vaultd",
+                                        NULL));
 }
 
 int manager_service(Manager *m, const char *name, const ServiceProfile **ret, Failure *failure) {

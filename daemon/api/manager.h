@@ -48,7 +48,9 @@ void manager_audit(Manager *m, Call *call, AuditEvent event);
 /* ServerOptions.admit: refuses, and records, by the method's class and where the caller comes from. */
 int manager_admit(Call *call, const Method *method, void *userdata);
 
-/* Replies for a handler that returned -errno. */
+/* FAILED, and the journal has a line, when a record that calls of this uid read does not open; 0 when all do. */
+int manager_damage(Manager *m, uid_t uid, Failure *failure);
+/* Replies for a handler that returned -errno. userdata: the Manager. */
 void manager_fault(Call *call, int error, void *userdata);
 /* Replies with the failure's error; returns what call_error() returns. */
 int manager_reply_failure(Call *call, const Failure *failure);

@@ -17,6 +17,7 @@ void failure_done(Failure *f) {
         free(f->pinned);
         free(f->offered);
         free(f->request_id);
+        free(f->record);
         *f = (Failure){};
 }
 

@@ -22,6 +22,7 @@ typedef enum FailureKind {
         FAILURE_PLATFORM,
         FAILURE_NOT_CONFIGURED,
         FAILURE_LIMIT,
+        FAILURE_DAMAGED,
 } FailureKind;
 
 typedef struct Failure {
@@ -34,6 +35,7 @@ typedef struct Failure {
         int64_t tries_left;           /* CLAIM */
         int64_t status, retry_after;  /* PLATFORM; -1: not told */
         char *request_id;             /* PLATFORM */
+        char *record;                 /* DAMAGED */
 } Failure;
 
 void failure_done(Failure *f);

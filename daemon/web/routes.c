@@ -40,6 +40,7 @@ static const FaultRow fault_rows[] = {
         { "io.vaultd.NotConfigured", 503, "This is not set up yet" },
         { "io.vaultd.LimitExceeded", 503, "Too much at once" },
         { "io.vaultd.StoreFull", 503, "vaultd cannot store more" },
+        { "io.vaultd.Damaged", 503, "What vaultd has stored is damaged" },
         { "io.vaultd.Internal", 503, "vaultd failed" },
         { "org.varlink.service.InvalidParameter", 400, "This address is not complete" },
 };

@@ -15,7 +15,7 @@ NOT_CONNECTED = Error("io.vaultd.NotConnected", service="notion", title="Notion"
 CODES = {
     "NotConnected": 3, "NotAllowed": 4, "NotFound": 1, "NoSuchService": 1, "VaultClosed": 4, "FlowFailed": 1, "ClaimRejected": 1,
     "AccountChanged": 1, "PlanChanged": 1, "UpstreamFailed": 6, "PlatformFailed": 6, "NotConfigured": 1, "LimitExceeded": 1,
-    "StoreFull": 1, "Internal": 1, "ErrorOfALaterVersion": 1,
+    "StoreFull": 1, "Damaged": 1, "Internal": 1, "ErrorOfALaterVersion": 1,
 }
 COMMANDS = ["status", "whoami", "services", "connect", "claim", "disconnect", "session start", "session list", "session show", "doctor"]
 STATUS = {"uid": 1001, "user": "alice", "vault": WHOAMI["vault"], "connections": [], "flows": [], "logins": [], "platform": True}

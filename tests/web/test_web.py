@@ -383,7 +383,7 @@ def test_strangers_cannot_put_words_on_our_page(web, vaultd, name):
 @pytest.mark.parametrize("name, status", [
     ("io.vaultd.NotFound", 404), ("io.vaultd.FlowFailed", 410), ("io.vaultd.UpstreamFailed", 502),
     ("io.vaultd.AccountChanged", 409), ("io.vaultd.VaultClosed", 403), ("io.vaultd.NotAllowed", 403),
-    ("io.vaultd.StoreFull", 503), ("io.vaultd.Internal", 503), ("io.vaultd.NotConfigured", 503),
+    ("io.vaultd.StoreFull", 503), ("io.vaultd.Damaged", 503), ("io.vaultd.Internal", 503), ("io.vaultd.NotConfigured", 503),
     ("org.varlink.service.InvalidParameter", 400), ("org.varlink.service.MethodNotFound", 503), ("io.other.Thing", 503),
 ])
 def test_refusals_have_their_status_and_say_what_to_do(web, vaultd, name, status):

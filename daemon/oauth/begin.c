@@ -11,6 +11,7 @@
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"
 #include "util/encode.h"
+#include "util/url.h"
 
 static char *random_base64url(size_t n) {
         uint8_t bytes[32];
@@ -191,10 +192,14 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
 
 int oauth_authorization_url(const Flow *f, char **ret) {
         const char *endpoint = f->authority.authorization_endpoint, *verifier = secret_text(f->code_verifier);
+        _cleanup_(http_url_done) HttpUrl parsed = {};
         Buffer query = {}, url = {};
         uint8_t digest[32];
         int r;
 
+        r = http_url_parse(endpoint, &parsed);
+        if (r < 0)
+                return r;
         sha256(verifier, strlen(verifier), digest);
         _cleanup_(freep) char *challenge = base64url_encode(digest, sizeof(digest));
         if (!challenge)
@@ -205,8 +210,10 @@ int oauth_authorization_url(const Flow *f, char **ret) {
             (r = form_add(&query, "code_challenge_method", "S256")) >= 0 && (r = form_add(&query, "resource", f->resource)) >= 0 &&
             f->scope && strstr(f->scope, "offline_access"))
                 r = form_add(&query, "prompt", "consent"); /* OpenID Connect Core section 11 */
+        /* An endpoint may end in a question mark with nothing behind it. */
+        const char *joint = parsed.query ? "&" : endpoint[strlen(endpoint) - 1] == '?' ? "" : "?";
         if (r >= 0)
-                r = buffer_printf(&url, "%s%c%s", endpoint, strchr(endpoint, '?') ? '&' : '?', (char *)query.bytes);
+                r = buffer_printf(&url, "%s%s%s", endpoint, joint, (char *)query.bytes);
         buffer_done(&query);
         if (r < 0) {
                 buffer_done(&url);

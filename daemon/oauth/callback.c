@@ -83,7 +83,8 @@ int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *
                 return r;
         failure->pinned = strdup(pin->account_name);
         failure->offered = strdup(account_name);
-        if (asprintf(&failure->hint, "Run: vaultctl connect %s --replace-account", p->name) < 0)
+        bool is_default = streq(label, "default");
+        if (asprintf(&failure->hint, "Run: vaultctl connect %s%s%s --replace-account", p->name, is_default ? "" : " --as ", is_default ? "" : label) < 0)
                 failure->hint = NULL;
         return failure->hint && failure->pinned && failure->offered ? FAILED : -ENOMEM;
 }

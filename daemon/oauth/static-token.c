@@ -150,8 +150,8 @@ static int check_account(Oauth *o, uid_t uid, const ServiceProfile *p, const cha
         r = account_check_pin(o, uid, p, label, id, name, NULL, failure);
         if (r != FAILED || failure->kind != FAILURE_ACCOUNT_CHANGED)
                 return r;
-        free(TAKE_PTR(failure->hint));
-        if (asprintf(&failure->hint, "Run: vaultctl connect %s --token-stdin --replace-account", p->name) < 0)
+        _cleanup_(freep) char *hint = TAKE_PTR(failure->hint);
+        if (asprintf(&failure->hint, "%s --token-stdin", hint) < 0)
                 failure->hint = NULL;
         return failure->hint ? FAILED : -ENOMEM;
 }

@@ -91,7 +91,7 @@ def test_account_is_pinned_like_that_of_a_grant(tokens):
     world = tokens
     keep(world, "alice", world.tokens["alice"], "--yes")
     fault = keep(world, "alice", world.tokens["bob"], "--yes", code=1)[-1]
-    assert fault["error"] == "io.vaultd.AccountChanged" and fault["pinned"] == "alice@notion.test" and "--token-stdin --replace-account" in fault["hint"]
+    assert fault["error"] == "io.vaultd.AccountChanged" and fault["pinned"] == "alice@notion.test" and fault["hint"] == "Run: vaultctl connect notes --replace-account --token-stdin"
     assert world.vaultctl("alice", "token", "notes").stdout.strip() == world.tokens["alice"]
     # The pin outlives the connection, and another label has its own.
     world.json("alice", "disconnect", "notes")

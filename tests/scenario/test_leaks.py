@@ -192,10 +192,31 @@ def use_everything(world):
     terminal, code = parked_code(world, "alice", "--as", "unclaimed")
     codes.append(code)
     terminal.kill()
-    world.restart_vaultd()
+    use_tokens_given_by_hand(world)
     for user in ("alice", "bob", "carol"):
         world.json(user, "disconnect", "notion", "--yes", code=None)
     return codes
+
+
+def use_tokens_given_by_hand(world):
+    """Kept, kept anew, refused by the service, given to the platform, read, and refused to be read."""
+    world.by_hand = {f"token by hand {number}": secrets.token_urlsafe(24).encode() for number in range(3)}
+    first, second, refused = (token.decode() for token in world.by_hand.values())
+    world.add_service("value", "[Service]\nName=value\nTitle=Value\nAuth=environment\nVariable=VALUE\nAllowedHosts=value.test\n")
+    world.add_service("notes", f"[Service]\nName=notes\nTitle=Notes\nUrl={world.stack.url}\nAuth=bearer\nAccountTool=notion-get-self\n")
+    world.configure(policy="[Server notion]\nTools=notion-get-self\n[Server value]\nTokenReaders=user:alice\n")
+    world.restart_vaultd()
+    world.json("alice", "connect", "value", "--token-stdin", "--yes", stdin=first)
+    world.json("alice", "session", "start", "--yes", "--server", "value")
+    world.json("alice", "connect", "value", "--token-stdin", "--yes", stdin=second)
+    world.json("alice", "connect", "notes", "--token-stdin", "--yes", stdin=refused, code=6)
+    world.json("alice", "connect", "notion", "--token-stdin", "--yes", stdin=refused, code=4)
+    world.json("alice", "connect", "value", "--token-stdin", "--account", "x", stdin=refused, code=1)
+    # Not through world.vaultctl(): to say it is what this command is for.
+    read = subprocess.run(world.command("token", "value"), stdout=subprocess.PIPE, env=world.environment(), check=True, **as_user("alice"))
+    assert read.stdout.decode() == second + "\n"
+    world.json("bob", "connect", "value", "--token-stdin", "--yes", stdin=first)
+    assert world.vaultctl("bob", "token", "value").returncode == 4
 
 
 def browse_by_hand(world, user, url):
@@ -239,6 +260,7 @@ def used(request):
     with ProcessSampler() as sampler, request.param(request) as world:
         codes = use_everything(world)
         world.needles = {f"{kind} {number}": value for number, (kind, value) in enumerate(world.issued())}
+        world.needles.update(world.by_hand)
         world.needles["workspace key"] = world.workspace_key.encode()
         world.needles["key file"] = world.kek.read_bytes()
         keys = {user: data_keys(world, user) for user in ("alice", "bob", "carol")}

@@ -409,7 +409,8 @@ def test_t6_a_hidden_caller_is_refused_where_containers_are():
 def test_t13_who_has_no_account_gets_no_vault(world):
     """A look-up that finds nobody is not replaced by anything: no default, no shared vault."""
     for method, parameters in (("io.vaultd.WhoAmI", {}), ("io.vaultd.Status", {}), ("io.vaultd.Services", {}), ("io.vaultd.Session.List", {}),
-                               ("io.vaultd.Connect.Start", {"service": "notion"}), ("io.vaultd.Connect.Disconnect", {"service": "notion"})):
+                               ("io.vaultd.Connect.Start", {"service": "notion"}), ("io.vaultd.Connect.Disconnect", {"service": "notion"}),
+                               ("io.vaultd.Token.Read", {"service": "notion"})):
         reply = world.caller("nobody-here").reply(method, parameters)
         assert reply["error"] == "io.vaultd.NotAllowed", (method, reply)
         assert "54321" in reply["parameters"]["message"]

@@ -210,10 +210,38 @@ static int call_fiber(void *userdata) {
         return call_handle(userdata);
 }
 
+/* Calls that server_end_calls() has to find, also when their clients have left. */
+static void call_list(Call *call) {
+        Server *s = call->server;
+
+        if (!call->method->uses_credentials)
+                return;
+        call->users_next = s->users;
+        if (s->users)
+                s->users->users_previous = call;
+        s->users = call;
+}
+
+static void call_unlist(Call *call) {
+        Server *s = call->server;
+
+        if (!call->method->uses_credentials)
+                return;
+        if (call->users_previous)
+                call->users_previous->users_next = call->users_next;
+        else
+                s->users = call->users_next;
+        if (call->users_next)
+                call->users_next->users_previous = call->users_previous;
+}
+
 static void call_fiber_done(int result, void *userdata) {
         _cleanup_(call_unrefp) Call *call = userdata;
 
         call->fiber = NULL;
+        call_unlist(call);
+        if (result == -ECANCELED && call->ended_by < 0)
+                result = call->ended_by;
         /* The daemon ends: what became of the call is not known to its client, who is told just that. */
         if (!call->is_answered && result == -ECANCELED && call->connection)
                 connection_close(call->connection);
@@ -231,8 +259,10 @@ static int call_run(Call *call) {
                 server_sync_event(s);
         if (call->method->is_fiber) {
                 r = fiber_spawn(s->event, call_fiber, call_fiber_done, call, &call->fiber);
-                if (r >= 0)
+                if (r >= 0) {
                         (void)call_ref(call);
+                        call_list(call);
+                }
         } else
                 r = call_handle(call);
         if (call->method->is_quick && !call->is_answered)

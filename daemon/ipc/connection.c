@@ -80,7 +80,7 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
         return 0;
 }
 
-static void connection_end(Connection *c, int error) {
+void connection_end(Connection *c, int error) {
         Server *s = c->server;
 
         if (c->state == CONNECTION_DEAD)

@@ -78,6 +78,7 @@ struct Server {
         Connection *connections;
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
+        Call *users; /* calls under way whose methods say uses_credentials */
         Refusal *refusals, *refusals_last; /* oldest first */
         uint8_t *read_buffer;
         bool is_event_due; /* sd-event may have something to do, or has changed since it was armed */
@@ -96,6 +97,8 @@ struct Call {
         bool is_stream; /* charged as such */
         const Method *method;
         Fiber *fiber;
+        Call *users_next, *users_previous;
+        int ended_by; /* -errno of server_end_calls(); 0: nobody ended it */
         bool is_answered;
 };
 
@@ -103,6 +106,8 @@ struct Call {
 /* has_witness: its reads say who wrote without being told to (receive.h). */
 int connection_new(Server *s, int fd, Door door, bool has_witness);
 void connection_close(Connection *c);
+/* The same for a reason; 0: none. */
+void connection_end(Connection *c, int error);
 void connection_free_dead(Server *s);
 /* News from epoll: notes them and queues the connection for its step. */
 void connection_on_event(Connection *c, uint32_t events);

@@ -43,6 +43,7 @@ typedef struct Method {
         bool needs_more;      /* makes no sense without `more`: ExpectedMore */
         bool is_upgrade;      /* for `upgrade` alone; answers with call_upgrade() (stream.h) or an error */
         bool ends_with_client; /* the fiber is cancelled when the client leaves; otherwise it goes on to its end */
+        bool uses_credentials; /* the fiber works with the caller's credentials while it waits, and is cancelled by server_end_calls() */
 } Method;
 
 typedef struct Interface {
@@ -77,6 +78,16 @@ Server *server_free(Server *s);
 DEFINE_CLEANUP(Server *, server_free)
 /* Takes no more connections and begins no more calls; those under way come to their ends and are answered. For shutdown. */
 void server_stop(Server *s);
+/* What ends from outside (T22, T38). All are about the public door and the uid of the socket's peer; UID_INVALID: everybody. Not from within a
+ * callback of a stream. The number of what was ended.
+ *
+ * Streams: no byte is handed on in either direction any more, each owner has heard on_closed(error) when this returns. */
+unsigned server_close_streams(Server *s, uid_t uid, int error);
+/* Only those of that audit session, and those of which it is not known. */
+unsigned server_close_streams_of_login(Server *s, uid_t uid, uint32_t audit_session, int error);
+/* Calls whose method says uses_credentials: each is cancelled, also when its client has left, and answered by fault(error) once its fiber has come
+ * to its end. */
+unsigned server_end_calls(Server *s, uid_t uid, int error);
 /* Takes over a listening Unix stream socket. From now on each read of its connections says who wrote (SO_PASSCRED). */
 int server_add_listener(Server *s, int fd, Door door);
 /* Takes over one connected socket, as if it had been accepted. -EDQUOT: its uid has too many; -EPERM: its uid names nobody; the caller

@@ -52,6 +52,8 @@ int call_upgrade(Call *call, json_object *parameters, const StreamHandler *handl
         /* The charge goes over from the call to the stream. */
         call->is_stream = false;
         call_hand_over(call);
+        /* Now, while the peer is sure to live: of which login it is decides when the stream ends (T38). */
+        principal_read_audit(&c->principal);
         c->state = CONNECTION_UPGRADED;
         c->stream = stream;
         connection_reconsider(c);

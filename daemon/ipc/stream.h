@@ -16,7 +16,7 @@ typedef struct StreamHandler {
         /* All that was written has left (optional). */
         void (*on_drained)(Stream *stream, void *userdata);
         /* The connection is gone, the stream ends with this call. 0: the peer closed it; -EDQUOT: the uid has too many
-         * bytes waiting; -EPERM: somebody else wrote; another -errno. Not called after stream_close(). */
+         * bytes waiting; -EPERM: somebody else wrote; what server_close_streams() was told; another -errno. Not called after stream_close(). */
         void (*on_closed)(Stream *stream, int error, void *userdata);
 } StreamHandler;
 

@@ -16,6 +16,7 @@
 
 #include "toy.h"
 #include "util/clock.h"
+#include "util/fiber.h"
 
 static int method_echo(Call *call, json_object *parameters, void *userdata) {
         Toy *toy = userdata;
@@ -94,6 +95,7 @@ static void on_closed(Stream *stream, int error, void *userdata) {
                 toy->stream = NULL;
         toy->is_closed = true;
         toy->close_error = error;
+        toy->n_closed++;
 }
 
 static const StreamHandler pipe_handler = { on_bytes_pipe, on_end, on_drained, on_closed };
@@ -115,6 +117,15 @@ static void fault(Call *call, int error, void *userdata) {
         (void)call_error(call, "toy.Fault", json_build("error", 's', strerrorname_np(-error), NULL));
 }
 
+static int method_work(Call *call, json_object *parameters, void *userdata) {
+        Toy *toy = userdata;
+        int r;
+
+        toy->n_calls++;
+        r = fiber_sleep(60 * USEC_PER_SEC);
+        return r < 0 ? r : call_reply(call, NULL);
+}
+
 static const Method methods[] = {
         { .name = "Echo", .handle = method_echo },
         { .name = "Wait", .handle = method_wait },
@@ -124,6 +135,8 @@ static const Method methods[] = {
         { .name = "Count", .handle = method_count, .is_stream = true },
         { .name = "Pipe", .handle = method_pipe, .is_upgrade = true },
         { .name = "Mute", .handle = method_mute, .is_upgrade = true },
+        { .name = "Work", .handle = method_work, .is_fiber = true, .uses_credentials = true },
+        { .name = "Care", .handle = method_work, .is_fiber = true },
         {},
 };
 static const Interface interface = { "toy", "interface toy\n\nmethod Echo() -> ()\nmethod Count(n: ?int) -> ()\n", DOOR_PUBLIC, methods };
@@ -173,6 +186,8 @@ Toy *toy_free(Toy *toy) {
                 return NULL;
         if (toy->waiting)
                 (void)call_unref(TAKE_PTR(toy->waiting));
+        while (toy->server && fiber_cancel_all() > 0)
+                assert_true(server_run(toy->server, 0) >= 0);
         (void)server_free(toy->server); /* asserts that every charge was released */
         sd_event_unref(toy->event);
         (void)unlink(toy->address.sun_path);

@@ -11,7 +11,7 @@
  * toy.Echo: its parameters back. toy.Wait: answers when the test says so (toy_answer()). toy.Watch: needs `more`.
  * toy.WaitFor: the same at the charge of the uid that it names.
  * toy.Count: answers `more` three times. toy.Pipe: upgrades; the bytes are recorded and echoed in upper case.
- * toy.Mute: upgrades; the bytes are recorded. */
+ * toy.Mute: upgrades; the bytes are recorded. toy.Work, toy.Care: fibers that wait for a minute, the first with credentials. */
 
 typedef struct Toy {
         sd_event *event;
@@ -29,6 +29,7 @@ typedef struct Toy {
         size_t n_bytes;
         bool has_ended, is_closed, has_drained;
         int close_error;
+        unsigned n_closed;
 } Toy;
 
 /* A half-sent message has ten seconds, or the time given; a refused connection is closed at once, or after the time given. */

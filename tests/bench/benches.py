@@ -68,6 +68,8 @@ def fresh(stage, rounds, seconds):
     one_cpu = {max(stage.all_cpus)}
     compare("whoami-fresh", "us", "echo-fresh", against_echo(stage, rounds, *options), "p50", bar=1.3)
     compare("whoami-fresh-pinned", "us", "echo-fresh-pinned", against_echo(stage, rounds, *options, cpus=one_cpu), "p50", bar=1.6)
+    # A caller with a login uid has an audit session as well, which is one file more in /proc to read.
+    compare("whoami-fresh-login", "us", "echo-fresh", against_echo(stage, rounds, *options, "login=yes"), "p50")
     compare("whoami-fresh-rate-64", "1/s", "echo-fresh-rate-64", against_echo(stage, rounds, "clients=64", *options), "rate", bar=0.4, at_least=True)
 
 

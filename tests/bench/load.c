@@ -11,9 +11,10 @@
  * refuses quickly must not look fast.
  *
  * usage: bench-load SOCKET MESSAGE [mode=persistent|fresh|hold] [clients=N] [seconds=S] [pipeline=N] [pause=USEC]
- *                   [uid=U] [uids=N]
+ *                   [uid=U] [uids=N] [login=yes]
  *   pipeline: messages in one write, persistent only · pause: between requests of a single client · hold: open N
- *   connections of N uids (uid, uid + 1, …), one call on each, then keep them until the input ends
+ *   connections of N uids (uid, uid + 1, …), one call on each, then keep them until the input ends · login: as from a
+ *   login of that uid; otherwise as a service, whoever runs this
  * One line of JSON: requests, failed, seconds, rate, and p50 and p99 in microseconds. */
 
 #include <fcntl.h>
@@ -51,6 +52,7 @@ static size_t request_size;
 static Mode mode = MODE_PERSISTENT;
 static unsigned n_clients = 1, pipeline = 1, pause_usec, n_uids = 1;
 static uid_t first_uid = UID_INVALID;
+static bool is_login;
 static double seconds = 1;
 
 static uint32_t *latencies; /* nanoseconds */
@@ -220,6 +222,19 @@ static void become(uid_t uid, uid_t saved) {
                 fail("setresuid");
 }
 
+/* What pam_loginuid(8) does; unset is what a service has. Kernels without audit have no such file, and nobody there has a login uid. */
+static void set_login_uid(uid_t uid) {
+        char text[16];
+        int fd = open("/proc/self/loginuid", O_WRONLY | O_CLOEXEC);
+        int n = snprintf(text, sizeof(text), "%u", (unsigned)uid);
+
+        if (fd < 0)
+                return;
+        if (write(fd, text, (size_t)n) != n && is_login)
+                fail("loginuid");
+        (void)close(fd);
+}
+
 static void run_hold(void) {
         char byte;
 
@@ -282,6 +297,8 @@ static int take_option(const char *option) {
                 pause_usec = (unsigned)atol(value);
         else if ((value = startswith(option, "uid=")))
                 first_uid = (uid_t)atol(value);
+        else if ((value = startswith(option, "login=")))
+                is_login = streq(value, "yes");
         else if ((value = startswith(option, "uids=")))
                 n_uids = (unsigned)atol(value);
         else
@@ -304,6 +321,8 @@ int main(int argc, char *argv[]) {
                 fail("memory");
         for (unsigned i = 0; i < pipeline; i++)
                 memcpy(request + i * (strlen(argv[2]) + 1), argv[2], strlen(argv[2]));
+        if (first_uid != UID_INVALID)
+                set_login_uid(is_login ? first_uid : UID_INVALID);
         if (first_uid != UID_INVALID && (setgroups(0, NULL) < 0 || setresgid(first_uid, first_uid, first_uid) < 0))
                 fail("setresgid");
         if (mode == MODE_HOLD)

@@ -18,7 +18,7 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("name, figures", [
-    ("fresh", {"whoami-fresh", "whoami-fresh-pinned", "whoami-fresh-rate-64"}),
+    ("fresh", {"whoami-fresh", "whoami-fresh-pinned", "whoami-fresh-login", "whoami-fresh-rate-64"}),
     ("pam", {"pam-open-returning", "pam-login-returning", "pam-open-first", "pam-open-first-disk"}),
     # Also holds that vaultd serves a second caller on a passed socket that is not O_NONBLOCK.
     ("activate", {"activation"}),

@@ -12,7 +12,8 @@ import subprocess
 import time
 
 import pytest
-from world import World, as_user, wait_for
+from logins import Login
+from world import Caller, World, as_user, wait_for
 
 VALUE = "ghp_" + "0123456789abcdefXYZ" * 2
 POLICY = "[Server notion]\nTools=notion-get-self\nTokenReaders=user:alice user:bob\n[Server notes]\nTools=notion-get-self\nTokenReaders=user:alice\n" \
@@ -272,3 +273,17 @@ def test_disconnect_of_several_says_which():
         world.json("alice", "disconnect", "gh")
         assert world.json("alice", "status")["connections"] == []
         assert world.json("alice", "disconnect", "gh", code=3)["message"] == "GitHub credentials not configured"
+
+
+def test_t1_sudo_slips_in_no_token():
+    """Bob, in a login of his own, by sudo as alice: he neither learns whose a token is in her name nor gives her one."""
+    with World(settings="[Identity]\n", platform=False) as world:
+        world.add_service("gh", variable_profile())
+        world.restart_vaultd()
+        with Login(world, "bob") as bob:
+            for method, parameters in (("Identify", {"service": "gh", "token": VALUE}), ("Keep", {"service": "gh", "token": VALUE})):
+                message = json.dumps({"method": f"io.vaultd.Connect.{method}", "parameters": parameters}) + "\0"
+                _, out, _ = bob.run(["/usr/bin/python3", "-c", Caller.CODE, world.sockets["public"], "30"], "alice", message)
+                reply = json.loads(out.rstrip("\0"))
+                assert reply["error"] == "io.vaultd.NotAllowed" and "1002" in reply["parameters"]["message"], (method, reply)
+        assert world.json("alice", "status")["connections"] == []

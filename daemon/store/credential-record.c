@@ -42,6 +42,7 @@ static const Field credential_fields[] = {
         FIELD_OF(30, FIELD_TEXT, Credential, state_reason),
         FIELD_OF(31, FIELD_TEXT, Credential, variable),
         FIELD_OF(32, FIELD_TEXTS, Credential, allowed_hosts),
+        FIELD_OF(33, FIELD_NUMBER, Credential, revoked_usec, .max = UINT64_MAX),
         FIELD_OF(40, FIELD_SECRET, Credential, access_token),
         FIELD_OF(41, FIELD_SECRET, Credential, refresh_token),
         FIELD_OF(42, FIELD_SECRET, Credential, client_secret),

@@ -100,6 +100,7 @@ typedef struct Credential {
         char *variable;        /* of CREDENTIAL_ENVIRONMENT: the variable's name, required; else NULL */
         char **allowed_hosts;  /* of CREDENTIAL_ENVIRONMENT: NULL-ended host names, at least one; else NULL */
         char *platform_credential_id;
+        uint64_t revoked_usec; /* of a revocation: when it was begun; 0: it is none */
         Secret *access_token, *refresh_token; /* sealed; refresh_token NULL where the platform owns it or none was given */
         Secret *client_secret;
         Buffer stored;
@@ -113,6 +114,16 @@ int credential_record_list(Store *s, const Vault *v, const char *service, Creden
 Credential *credential_free(Credential *c);
 DEFINE_CLEANUP(Credential *, credential_free)
 void credential_list_free(Credential **list, size_t n);
+
+/* A revocation is a credential that was moved to RECORD_REVOCATION: nothing that uses credentials looks there, and what revoking upstream
+ * takes (tokens, authority, the platform's id) stays until it is done. Sealed by the same vault.
+ *
+ * Adds to the batch the move of every credential of the vault (service NULL: of all services) and tells which: *ret is to be freed with
+ * credential_list_free(). What does not open cannot be used by anybody, stays, and is counted. */
+int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret, size_t *ret_n, size_t *ret_n_damaged);
+/* The revocations of that uid, or of all (UID_INVALID), in key order. What does not open is passed over: nobody can revoke with it. */
+int revocation_record_list(Store *s, Keyring *k, uid_t uid, Credential ***ret, size_t *ret_n);
+int revocation_record_delete(StoreBatch *b, const Credential *c);
 
 typedef enum FlowState {
         FLOW_PENDING,     /* link handed out */

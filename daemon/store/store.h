@@ -23,6 +23,7 @@ typedef enum RecordKind {
         RECORD_META = 'm',
         RECORD_VAULT = 'v',         /* uid */
         RECORD_CREDENTIAL = 'c',    /* uid, service "/" label */
+        RECORD_REVOCATION = 'r',    /* uid, credential id: a credential that is gone here and is to be revoked upstream */
         RECORD_FLOW = 'f',          /* uid 0, SHA-256 of state */
         RECORD_CLIENT = 'i',        /* uid 0, SHA-256 of issuer and redirect URI */
         RECORD_AGENT_SESSION = 's', /* uid, platform session id or "new-" nonce */

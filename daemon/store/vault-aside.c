@@ -69,8 +69,8 @@ static int aside_visit_flow(const StoreKey *key, const uint8_t *value, size_t si
 }
 
 int vault_set_aside(Store *s, StoreBatch *b, const Vault *v) {
-        static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_AGENT_SESSION,
-                RECORD_ACCOUNT };
+        static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_REVOCATION,
+                RECORD_AGENT_SESSION, RECORD_ACCOUNT };
         AsideWalk walk = { .batch = b, .vault = v };
         int r = 0;
 

@@ -152,6 +152,7 @@ static int aside_verify(
         case RECORD_VAULT:
                 return vault_verify(k, &was, value, size, NULL);
         case RECORD_CREDENTIAL:
+        case RECORD_REVOCATION:
         case RECORD_FLOW:
                 return sealed_verify(v, &was, value, size);
         case RECORD_AGENT_SESSION:
@@ -174,6 +175,7 @@ int record_verify(Store *s, Keyring *k, const StoreKey *key, const uint8_t *valu
         case RECORD_VAULT:
                 return vault_verify(k, key, value, size, NULL);
         case RECORD_CREDENTIAL:
+        case RECORD_REVOCATION:
                 return credential_verify(s, k, key, value, size);
         case RECORD_FLOW:
                 return flow_verify(s, k, key, value, size);
@@ -200,6 +202,8 @@ static const char *kind_name(RecordKind kind) {
                 return "vault";
         case RECORD_CREDENTIAL:
                 return "credential";
+        case RECORD_REVOCATION:
+                return "revocation";
         case RECORD_FLOW:
                 return "unfinished connection";
         case RECORD_CLIENT:
@@ -274,15 +278,15 @@ static int damage_visit_flow(const StoreKey *key, const uint8_t *value, size_t s
 }
 
 int store_find_damage(Store *s, Keyring *k, uid_t uid, char **ret) {
-        static const RecordKind own[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_AGENT_SESSION,
-                RECORD_ACCOUNT };
+        static const RecordKind own[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_REVOCATION,
+                RECORD_AGENT_SESSION, RECORD_ACCOUNT };
         static const RecordKind shared[] = { RECORD_CLIENT, RECORD_AGENT, RECORD_ENVIRONMENT };
         DamageWalk walk = { .store = s, .keyring = k, .uid = uid };
         int r = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(own) && r >= 0; i++)
                 /* What a damaged vault's key seals would all be named, and none of it need be damaged. */
-                if (own[i] != RECORD_CREDENTIAL || !walk.is_vault_damaged)
+                if ((own[i] != RECORD_CREDENTIAL && own[i] != RECORD_REVOCATION) || !walk.is_vault_damaged)
                         r = store_foreach(s, own[i], uid, damage_visit, &walk);
         if (r >= 0 && !walk.is_vault_damaged)
                 r = store_foreach(s, RECORD_FLOW, UID_INVALID, damage_visit_flow, &walk);

@@ -48,6 +48,7 @@ Credential *sample_credential(uid_t uid, const char *service, const char *label)
         c->state_reason = strdup("the service refused the refresh token");
         c->level = CREDENTIAL_GLOBAL;
         c->platform_credential_id = strdup("cred_1");
+        c->revoked_usec = 9;
         c->access_token = secret_of("access-token-canary");
         c->refresh_token = secret_of("refresh-token-canary");
         c->client_secret = secret_of("client-secret-canary");

@@ -126,6 +126,8 @@ RecordKind next_kind(RecordKind kind) {
         case RECORD_VAULT:
                 return RECORD_CREDENTIAL;
         case RECORD_CREDENTIAL:
+                return RECORD_REVOCATION;
+        case RECORD_REVOCATION:
                 return RECORD_FLOW;
         case RECORD_FLOW:
                 return RECORD_CLIENT;

@@ -25,6 +25,21 @@ typedef struct World {
         size_t n_rows;
 } World;
 
+/* Of a credential that is moved there and whose place is then taken again. */
+static void save_revocation(Fixture *f, const Vault *v, uint8_t fill) {
+        _cleanup_(credential_freep) Credential *c = sample_credential(v->uid, "linear", "default");
+        StoreBatch *b = batch_new();
+        Credential **list = NULL;
+        size_t n = 0, n_damaged = 0;
+
+        c->id[2] = (char)('0' + fill % 10);
+        save_credential(f, v, c);
+        assert_int_equal(revocation_record_begin(f->store, b, v, "linear", &list, &n, &n_damaged), 0);
+        assert_int_equal(n, 1);
+        credential_list_free(list, n);
+        assert_int_equal(commit(f, b), 0);
+}
+
 static void save_for(Fixture *f, uid_t uid, const char *user, const char *service, const char *session,
                 uint8_t fill) {
         _cleanup_(vault_freep) Vault *v = vault_of(f, uid, user);
@@ -39,6 +54,7 @@ static void save_for(Fixture *f, uid_t uid, const char *user, const char *servic
         save_agent_session(f, s);
         save_pinned_account(f, account);
         save_flow(f, v, flow);
+        save_revocation(f, v, fill);
 }
 
 static void save_shared(Fixture *f) {

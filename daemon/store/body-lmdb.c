@@ -23,7 +23,6 @@
 
 #include "store/body-lmdb.h"
 
-#define STORE_FILE     "vaultd.mdb"
 #define STORE_FILE_NEW "vaultd.mdb.new"
 #define STORE_LOCK     "lock"
 
@@ -69,7 +68,7 @@ static void environment_closep(MDB_env **env) {
                 mdb_env_close(*env);
 }
 
-static int environment_open(const char *path, uint64_t map_size, MDB_env **ret) {
+int lmdb_environment_open(const char *path, uint64_t map_size, unsigned flags, MDB_env **ret) {
         _cleanup_(environment_closep) MDB_env *env = NULL;
         int r;
 
@@ -79,14 +78,14 @@ static int environment_open(const char *path, uint64_t map_size, MDB_env **ret) 
         if (r == 0)
                 r = mdb_env_set_mapsize(env, (size_t)map_size);
         if (r == 0)
-                r = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS, 0600);
+                r = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | flags, 0600);
         if (r != 0)
                 return store_errno(r);
         *ret = TAKE_PTR(env);
         return 0;
 }
 
-static int directory_sync(const char *dir) {
+int lmdb_directory_sync(const char *dir) {
         _cleanup_(closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         if (fd < 0 || fsync(fd) < 0)
@@ -94,7 +93,7 @@ static int directory_sync(const char *dir) {
         return 0;
 }
 
-static void remove_unfinished(const char *path) {
+void lmdb_remove(const char *path) {
         _cleanup_(freep) char *lock = NULL;
 
         (void)unlink(path);
@@ -115,8 +114,8 @@ static int file_create(const char *dir, const char *path, uint64_t map_size) {
                 unfinished = NULL;
                 return -ENOMEM;
         }
-        remove_unfinished(unfinished);
-        r = environment_open(unfinished, map_size, &env);
+        lmdb_remove(unfinished);
+        r = lmdb_environment_open(unfinished, map_size, 0, &env);
         if (r >= 0)
                 r = schema_write(env, STORE_SCHEMA_VERSION);
         if (env)
@@ -124,8 +123,8 @@ static int file_create(const char *dir, const char *path, uint64_t map_size) {
         if (r >= 0 && rename(unfinished, path) < 0)
                 r = -errno;
         if (r >= 0)
-                r = directory_sync(dir);
-        remove_unfinished(unfinished);
+                r = lmdb_directory_sync(dir);
+        lmdb_remove(unfinished);
         return r;
 }
 
@@ -214,7 +213,7 @@ static void lmdb_close(Store *s) {
         free(body);
 }
 
-static const StoreBody lmdb_body = {
+const StoreBody lmdb_body = {
         .read_begin = lmdb_read_begin,
         .read_end = lmdb_read_end,
         .get = lmdb_get,
@@ -245,7 +244,7 @@ static int body_open(LmdbBody *body, const char *dir, uint64_t map_size) {
         } else if (!S_ISREG(st.st_mode) || st.st_size == 0)
                 return -EINVAL;
 
-        r = environment_open(path, map_size, &body->env);
+        r = lmdb_environment_open(path, map_size, 0, &body->env);
         if (r >= 0)
                 r = schema_upgrade(body->env);
         return r < 0 ? r : reader_open(body);

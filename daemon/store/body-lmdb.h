@@ -23,6 +23,17 @@ typedef struct LmdbBody {
         MDB_txn *reader; /* the loop's; reset between calls */
 } LmdbBody;
 
+/* The file in the store's folder. */
+#define STORE_FILE "vaultd.mdb"
+
+extern const StoreBody lmdb_body;
+
+/* Opens or makes a file, with these flags of LMDB beside our own. */
+int lmdb_environment_open(const char *path, uint64_t map_size, unsigned flags, MDB_env **ret);
+int lmdb_directory_sync(const char *dir);
+/* Removes the file and LMDB's lock file beside it, if they are there. */
+void lmdb_remove(const char *path);
+
 /* An LMDB result as -errno: full map or disk is -ENOSPC, a file that is not LMDB's -EINVAL, damage -EIO. */
 int store_errno(int mdb_result);
 

@@ -110,6 +110,19 @@ int chain_link(const uint8_t *stored, size_t size, const StoreBatch *first, cons
         return r < 0 ? r : chain_encode(&chain, ret);
 }
 
+int store_batch_raise_chain(StoreBatch *b, StoreChain chain, uint64_t least_sequence) {
+        _cleanup_(buffer_done) Buffer value = {};
+        StoreKey key;
+        int r;
+
+        /* The writer links on from what it finds, which is this. */
+        chain.sequence = MAX(chain.sequence, least_sequence);
+        r = chain_encode(&chain, &value);
+        if (r >= 0)
+                r = chain_key(&key);
+        return r < 0 ? r : store_batch_put(b, &key, value.bytes, value.size);
+}
+
 int store_chain(Store *s, StoreChain *ret) {
         _cleanup_(buffer_done) Buffer value = {};
         StoreKey key;

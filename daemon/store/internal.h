@@ -67,6 +67,9 @@ struct Store {
         pthread_t loop_thread;
         unsigned n_reading;
         sd_event_source *done_source;
+        void (*changed)(void *userdata);
+        void *changed_userdata;
+        bool is_frozen;
         /* Between the loop and the writer. */
         pthread_mutex_t mutex;
         pthread_cond_t wake;

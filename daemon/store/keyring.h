@@ -36,6 +36,9 @@ int seal(const Secret *key, const SealContext *context, const void *plain, size_
 /* -EBADMSG when it does not authenticate: damaged, another key, another context. */
 int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret);
 
+/* What the calling thread keeps for these two is released: for a thread that ends before the process. */
+void seal_thread_end(void);
+
 /* Data keys. Wrapped ones are appended; wrapping the same key again gives other bytes. */
 int keyring_new_data_key(Keyring *k, uid_t uid, const char *vault_id, Secret **ret_key, Buffer *ret_wrapped);
 int keyring_wrap(Keyring *k, uid_t uid, const char *vault_id, const Secret *key, Buffer *ret_wrapped);

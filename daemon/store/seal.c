@@ -19,7 +19,7 @@
 
 #define SEAL_VERSION 1U
 
-/* One handle for each thread that seals (such threads live as long as the process), made at its first use: gcry_cipher_open() stirs the
+/* One handle for each thread that seals (until it says seal_thread_end()), made at its first use: gcry_cipher_open() stirs the
  * random pool, which takes several system calls and most of the time of a short record. Between two uses it holds a key of zeros,
  * so that no data key outlives the call it was read for. */
 static _Thread_local gcry_cipher_hd_t cipher_kept;
@@ -44,6 +44,11 @@ static void cipher_give_backp(gcry_cipher_hd_t *cipher) {
                 cipher_kept = *cipher;
         else
                 gcry_cipher_close(*cipher);
+}
+
+void seal_thread_end(void) {
+        if (cipher_kept)
+                gcry_cipher_close(TAKE_PTR(cipher_kept));
 }
 
 static int append_u32(Buffer *b, size_t n) {

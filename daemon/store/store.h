@@ -78,6 +78,15 @@ typedef struct StoreChain {
 } StoreChain;
 int store_chain(Store *s, StoreChain *ret);
 
+/* Calls changed() in the loop whenever commits have become visible (NULL: no more). */
+void store_watch(Store *s, void (*changed)(void *userdata), void *userdata);
+
+/* From now on every commit is -ESHUTDOWN; those that are queued come to their ends. For a store whose file is about to be replaced. */
+void store_set_frozen(Store *s, bool is_frozen);
+
+/* The chain goes on behind that sequence from this batch's commit on. */
+int store_batch_raise_chain(StoreBatch *b, StoreChain chain, uint64_t least_sequence);
+
 /* A batch: expectations are checked first, inside the write transaction, then all puts and deletes are applied in order. The
  * functions copy what they are given. -ENOMEM, -EINVAL, -E2BIG. */
 int store_batch_new(StoreBatch **ret);

@@ -84,10 +84,13 @@ static void finished_dispatch(Store *s) {
 }
 
 static int writer_on_done(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Store *s = userdata;
         eventfd_t n;
 
         (void)eventfd_read(fd, &n);
-        finished_dispatch(userdata);
+        finished_dispatch(s);
+        if (s->changed)
+                s->changed(s->changed_userdata);
         return 0;
 }
 
@@ -135,10 +138,19 @@ void writer_stop(Store *s) {
         s->done_fd = safe_close(s->done_fd);
 }
 
+void store_watch(Store *s, void (*changed)(void *userdata), void *userdata) {
+        s->changed = changed;
+        s->changed_userdata = userdata;
+}
+
+void store_set_frozen(Store *s, bool is_frozen) {
+        s->is_frozen = is_frozen;
+}
+
 int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata) {
         assert(pthread_equal(s->loop_thread, pthread_self()));
-        /* Only a callback that runs inside store_free() can meet this. */
-        if (s->is_stopping) {
+        /* Only a callback that runs inside store_free() can meet the first. */
+        if (s->is_stopping || s->is_frozen) {
                 (void)store_batch_free(batch);
                 return -ESHUTDOWN;
         }

@@ -204,7 +204,12 @@ static int server_pass(Server *s, uint64_t timeout_usec) {
 }
 
 int server_run(Server *s, uint64_t timeout_usec) {
-        s->is_event_due = true; /* what the caller did with it between two runs is not known */
+        int r = sd_event_get_state(s->event) == SD_EVENT_INITIAL ? sd_event_prepare(s->event) : 0;
+
+        if (r < 0)
+                return r;
+        /* What the caller did with it between two runs is not known; and as with sd_event_run(3), what is due by now is done. */
+        s->is_event_due = true;
         return server_pass(s, timeout_usec);
 }
 

@@ -129,6 +129,8 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                 log_error("the store in %s cannot be opened: %s", o->state_dir,
                                 r == -EBUSY              ? "another vaultd has it open"
                                 : r == -EPROTONOSUPPORT ? "a newer vaultd wrote it"
+                                : r == -EINVAL          ? "vaultd.mdb is no database of vaultd's, or its head is damaged; restore a backup: vaultctl admin restore"
+                                : r == -EIO || r == -EBADMSG ? "the database is damaged; restore a backup: vaultctl admin restore"
                                                          : strerror(-r));
                 return r;
         }

@@ -90,6 +90,10 @@ int manager_damage(Manager *m, uid_t uid, Failure *failure) {
         int r;
 
         r = store_find_damage(m->store, m->keyring, uid, &names);
+        if (r == -EIO) { /* LMDB itself cannot follow its pages */
+                names = strdup("database");
+                r = names ? 1 : -ENOMEM;
+        }
         if (r <= 0)
                 return r;
         audit_line(LOG_ERR, uid, "stored records that uid %u needs are damaged or were changed by others, and are not used: %s", (unsigned)uid, names);
@@ -113,7 +117,7 @@ static bool fault_is_damage(Manager *m, Call *call) {
 void manager_fault(Call *call, int error, void *userdata) {
         bool is_full = error == -ENOSPC;
 
-        if (error == -EBADMSG && fault_is_damage(userdata, call))
+        if ((error == -EBADMSG || error == -EIO) && fault_is_damage(userdata, call))
                 return;
 
         if (error == -EDQUOT) {

@@ -27,8 +27,10 @@
 #include "util/log.h"
 
 static _noreturn_ void writer_die(const char *what, int error) {
-        log_full(LOG_CRIT, NULL, 0, "store: %s: %s; memory and disk may disagree, ending", what,
-                        mdb_strerror(error));
+        log_full(LOG_CRIT, NULL, 0,
+                        "store: %s: %s; memory and disk may disagree, ending. If it happens again, see to the disk, or "
+                        "restore a backup: vaultctl admin restore",
+                        what, mdb_strerror(error));
         log_close();
         abort();
 }
@@ -235,8 +237,7 @@ static int group_write(LmdbBody *body, StoreBatch *first, const StoreBatch *end)
         return r;
 }
 
-void lmdb_commit(Store *s, StoreBatch *group) {
-        LmdbBody *body = s->data;
+static void group_commit(LmdbBody *body, StoreBatch *group) {
         size_t weight = 0;
         int r;
 
@@ -256,4 +257,10 @@ void lmdb_commit(Store *s, StoreBatch *group) {
                 if (r != 0)
                         b->result = writer_judge(body, r, b->weight);
         }
+}
+
+void lmdb_commit(Store *s, StoreBatch *group) {
+        fault_enter();
+        group_commit(s->data, group);
+        fault_leave();
 }

@@ -78,6 +78,8 @@ int lmdb_environment_open(const char *path, uint64_t map_size, unsigned flags, M
         if (r == 0)
                 r = mdb_env_set_mapsize(env, (size_t)map_size);
         if (r == 0)
+                r = mdb_env_set_assert(env, fault_assert);
+        if (r == 0)
                 r = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | flags, 0600);
         if (r != 0)
                 return store_errno(r);
@@ -142,13 +144,17 @@ static int reader_open(LmdbBody *body) {
 
 static int lmdb_read_begin(Store *s) {
         LmdbBody *body = s->data;
+        int r = store_errno(mdb_txn_renew(body->reader));
 
-        return store_errno(mdb_txn_renew(body->reader));
+        if (r >= 0)
+                fault_enter();
+        return r;
 }
 
 static void lmdb_read_end(Store *s) {
         LmdbBody *body = s->data;
 
+        fault_leave();
         mdb_txn_reset(body->reader);
 }
 
@@ -262,7 +268,12 @@ int store_open(const char *dir, uint64_t map_size, sd_event *event, Store **ret)
         body->map_size = map_size;
         r = store_new(&lmdb_body, body, &s);
         if (r >= 0)
+                r = fault_watch();
+        if (r >= 0) {
+                fault_enter();
                 r = body_open(body, dir, map_size);
+                fault_leave();
+        }
         if (r >= 0)
                 r = store_chain(s, &chain);
         if (r >= 0)

@@ -37,6 +37,13 @@ void lmdb_remove(const char *path);
 /* An LMDB result as -errno: full map or disk is -ENOSPC, a file that is not LMDB's -EINVAL, damage -EIO. */
 int store_errno(int mdb_result);
 
+/* From now on a fault of memory on a thread between enter and leave says what it means before it ends the process (fault.c). */
+int fault_watch(void);
+void fault_enter(void);
+void fault_leave(void);
+/* For mdb_env_set_assert(). */
+void fault_assert(MDB_env *env, const char *message);
+
 /* StoreBody.commit */
 void lmdb_commit(Store *s, StoreBatch *group);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Damage in the file under the real vaultd (T8): who is hit hears which record it is, nobody else notices, nothing is believed."""
 
+import os
 import re
 import signal
 
@@ -70,3 +71,17 @@ def test_damaged_vault_is_named_to_its_user_and_to_root(world):
     assert_only_alice_is_hit(world, "vault")
     answer = world.caller("root", "control").reply("io.vaultd.Admin.Lock", {"uid": 1001})
     assert answer["error"] == "io.vaultd.Damaged" and answer["parameters"]["record"] == "vault", answer
+
+
+def test_file_that_was_cut_short_ends_vaultd_with_a_word_about_it(world):
+    # LMDB reads through its map, where what is missing is a fault of memory and no error.
+    start_with(world, world.sound)
+    before = len(world.log("vaultd"))
+    os.truncate(world.root / "state/vaultd.mdb", 2 * 4096)
+    assert world.caller("alice")("io.vaultd.Status") == b""
+    assert world.vaultd_process.wait(20) != 0
+    said = world.log("vaultd")[before:]
+    assert "vaultctl admin restore" in said, said[-2000:]
+    # With the file back it goes on as if nothing had been.
+    start_with(world, world.sound)
+    assert [each["account"]["name"] for each in world.json("alice", "status")["connections"]] == ["alice@notion.test"]

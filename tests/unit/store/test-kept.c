@@ -286,7 +286,7 @@ static void schema_1_has_a_record_of_each_kind(void **state) {
                 size_t n = 0;
 
                 assert_int_equal(store_foreach(f->store, kind, UID_INVALID, count_visit, &n), 0);
-                if (n == 0)
+                if (n == 0 && kind != RECORD_REVOCATION)
                         fail_msg("no record of kind %c", kind);
         }
 }

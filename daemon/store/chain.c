@@ -20,7 +20,8 @@
 #include "store/internal.h"
 #include "store/record.h"
 
-#define CHAIN_ID "chain"
+#define CHAIN_ID  "chain"
+#define BEHIND_ID "behind"
 
 typedef struct ChainRecord {
         StoreChain chain;
@@ -37,19 +38,24 @@ int chain_key(StoreKey *ret) {
         return store_key_init(ret, RECORD_META, 0, CHAIN_ID, strlen(CHAIN_ID));
 }
 
-int chain_decode(const uint8_t *value, size_t size, StoreChain *ret) {
+static int decode_at(const StoreKey *key, const uint8_t *value, size_t size, StoreChain *ret) {
         ChainRecord record = {};
-        StoreKey key;
         int r;
 
-        r = chain_key(&key);
-        if (r >= 0)
-                r = record_decode(&chain_type, &key, NULL, value, size, &record);
+        r = record_decode(&chain_type, key, NULL, value, size, &record);
         buffer_done(&record.stored);
         if (r < 0)
                 return r;
         *ret = record.chain;
         return 0;
+}
+
+int chain_decode(const uint8_t *value, size_t size, StoreChain *ret) {
+        StoreKey key;
+        int r;
+
+        r = chain_key(&key);
+        return r < 0 ? r : decode_at(&key, value, size, ret);
 }
 
 int chain_encode(const StoreChain *chain, Buffer *ret) {
@@ -110,7 +116,7 @@ int chain_link(const uint8_t *stored, size_t size, const StoreBatch *first, cons
         return r < 0 ? r : chain_encode(&chain, ret);
 }
 
-int store_batch_raise_chain(StoreBatch *b, StoreChain chain, uint64_t least_sequence) {
+static int raise_chain(StoreBatch *b, StoreChain chain, uint64_t least_sequence) {
         _cleanup_(buffer_done) Buffer value = {};
         StoreKey key;
         int r;
@@ -136,4 +142,49 @@ int store_chain(Store *s, StoreChain *ret) {
                 return 0;
         }
         return r < 0 ? r : chain_decode(value.bytes, value.size, ret);
+}
+
+static int behind_key(StoreKey *ret) {
+        return store_key_init(ret, RECORD_META, 0, BEHIND_ID, strlen(BEHIND_ID));
+}
+
+int behind_decode(const uint8_t *value, size_t size, StoreChain *ret) {
+        StoreKey key;
+        int r;
+
+        r = behind_key(&key);
+        return r < 0 ? r : decode_at(&key, value, size, ret);
+}
+
+int store_behind(Store *s, StoreChain *ret) {
+        _cleanup_(buffer_done) Buffer value = {};
+        StoreKey key;
+        int r;
+
+        r = behind_key(&key);
+        if (r >= 0)
+                r = store_get(s, &key, &value);
+        return r < 0 ? r : behind_decode(value.bytes, value.size, ret);
+}
+
+int store_batch_put_behind(StoreBatch *b, const StoreChain *newest) {
+        ChainRecord record = { .chain = *newest };
+        _cleanup_(buffer_done) Buffer value = {};
+        StoreKey key;
+        int r;
+
+        r = behind_key(&key);
+        if (r >= 0)
+                r = record_encode(&chain_type, &key, NULL, &record, &value);
+        return r < 0 ? r : store_batch_put(b, &key, value.bytes, value.size);
+}
+
+int store_batch_end_behind(StoreBatch *b, StoreChain chain, const StoreChain *newest) {
+        StoreKey key;
+        int r;
+
+        r = behind_key(&key);
+        if (r >= 0)
+                r = store_batch_delete(b, &key);
+        return r < 0 ? r : raise_chain(b, chain, newest->sequence);
 }

@@ -96,6 +96,7 @@ int schema_decode(const uint8_t *value, size_t size, uint32_t *ret_version);
 int chain_key(StoreKey *ret);
 int chain_decode(const uint8_t *value, size_t size, StoreChain *ret);
 int chain_encode(const StoreChain *chain, Buffer *ret);
+int behind_decode(const uint8_t *value, size_t size, StoreChain *ret);
 /* Moves the chain on over the changes of the batches from first up to, not including, end whose result is 0. -ENOMEM. */
 int chain_advance(StoreChain *chain, const StoreBatch *first, const StoreBatch *end);
 /* The same from the stored value (NULL: none yet) to the one to be stored. */

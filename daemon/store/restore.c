@@ -300,14 +300,14 @@ static int put_recovery(Restore *r) {
         return k < 0 ? k : store_replacement_apply(r->target, b);
 }
 
-int restore_finish(Restore *r, RestoreResult *ret) {
+int restore_finish(Restore *r, uint64_t least_sequence, RestoreResult *ret) {
         int k;
 
         k = backup_reader_finish(r->reader);
         if (k >= 0)
                 k = put_recovery(r);
         if (k >= 0)
-                k = store_replacement_finish(r->target, &r->result.header.chain, r->options.least_sequence);
+                k = store_replacement_finish(r->target, &r->result.header.chain, least_sequence);
         if (k >= 0)
                 *ret = r->result;
         return k;

@@ -15,7 +15,6 @@ typedef struct RestoreOptions {
          * sequence is looked at unless 0. */
         bool has_head;
         StoreChain head;
-        uint64_t least_sequence; /* the chain goes on behind this one */
         /* This store's recovery key, which it keeps; without one it takes that of the backup. */
         bool has_recovery;
         uint8_t recovery_public[RECOVERY_KEY_SIZE];
@@ -38,8 +37,8 @@ Restore *restore_free(Restore *r);
 DEFINE_CLEANUP(Restore *, restore_free)
 /* The next bytes of the file. Errors as backup_reader_feed(), and -ENOSPC: map or disk are full; -EIO. */
 int restore_feed(Restore *r, const uint8_t *bytes, size_t n);
-/* All of the file was fed: checks, and makes the new database durable beside the present one. */
-int restore_finish(Restore *r, RestoreResult *ret);
+/* All of the file was fed: checks, and makes the new database durable beside the present one. Its chain goes on behind least_sequence. */
+int restore_finish(Restore *r, uint64_t least_sequence, RestoreResult *ret);
 /* Puts it in place (replacement.h). */
 int restore_install(Restore *r, const char *suffix);
 /* So far. */

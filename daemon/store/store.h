@@ -14,6 +14,7 @@
  *     schema    schema.c                 magic and version of what lies under the keys
  *     chain     the writer, each commit  number and digest of the last commit (chain.c)
  *     recovery  admin init               public half of the key that backups are sealed to (recovery.c)
+ *     behind    the start                the newest state that was known elsewhere when this one was found older (chain.c)
  * A new id also goes into verify.c and into the rows of tests/unit/store/test-kinds.c. */
 
 typedef struct Store Store;
@@ -84,8 +85,12 @@ void store_watch(Store *s, void (*changed)(void *userdata), void *userdata);
 /* From now on every commit is -ESHUTDOWN; those that are queued come to their ends. For a store whose file is about to be replaced. */
 void store_set_frozen(Store *s, bool is_frozen);
 
-/* The chain goes on behind that sequence from this batch's commit on. */
-int store_batch_raise_chain(StoreBatch *b, StoreChain chain, uint64_t least_sequence);
+/* Whether an older database was put in this one's place (T8), and which newest state was known elsewhere. The note stays until somebody
+ * has looked at it, whatever is written meanwhile. store_behind(): -ENOENT: it was not; -EBADMSG. Ending it makes the chain go on,
+ * from the one that stands now, behind the newest. */
+int store_behind(Store *s, StoreChain *ret_newest);
+int store_batch_put_behind(StoreBatch *b, const StoreChain *newest);
+int store_batch_end_behind(StoreBatch *b, StoreChain chain, const StoreChain *newest);
 
 /* A batch: expectations are checked first, inside the write transaction, then all puts and deletes are applied in order. The
  * functions copy what they are given. -ENOMEM, -EINVAL, -E2BIG. */

@@ -33,6 +33,8 @@ static int meta_verify(Store *s, Keyring *k, const StoreKey *key, const uint8_t 
                                                                                                    : 0;
         if (id_is(key, "chain"))
                 return chain_decode(value, size, &chain);
+        if (id_is(key, "behind"))
+                return behind_decode(value, size, &chain);
         if (id_is(key, "recovery"))
                 return recovery_record_read(s, k, public, NULL);
         return -ENOTSUP;

@@ -146,17 +146,21 @@ static Restore *restore_there(Hosts *h, const RestoreOptions *more) {
 }
 
 /* All of it, and opens the store on the other side. */
-static RestoreResult move(Hosts *h, const Buffer *bytes, const RestoreOptions *more) {
+static RestoreResult move_behind(Hosts *h, const Buffer *bytes, uint64_t least_sequence, const RestoreOptions *more) {
         _cleanup_(restore_freep) Restore *r = restore_there(h, more);
         RestoreResult result;
 
         for (size_t i = 0; i < bytes->size; i += 1000)
                 assert_int_equal(restore_feed(r, bytes->bytes + i, MIN((size_t)1000, bytes->size - i)), 0);
-        assert_int_equal(restore_finish(r, &result), 0);
+        assert_int_equal(restore_finish(r, least_sequence, &result), 0);
         fixture_close(h->there);
         assert_int_equal(restore_install(r, NULL), 0);
         assert_int_equal(fixture_open(h->there, UINT64_C(64) << 20), 0);
         return result;
+}
+
+static RestoreResult move(Hosts *h, const Buffer *bytes, const RestoreOptions *more) {
+        return move_behind(h, bytes, 0, more);
 }
 
 static bool file_is_there(const Fixture *f, const char *name) {
@@ -313,7 +317,7 @@ static void the_chain_goes_on_behind_all_that_is_known(void **state) {
         assert_int_equal(store_chain(h->there->store, &after), 0);
         assert_int_equal(after.sequence, before.sequence + 1);
         assert_memory_not_equal(after.head, before.head, 32);
-        (void)move(h, &bytes, &(RestoreOptions){ .least_sequence = 1000000 });
+        (void)move_behind(h, &bytes, 1000000, &(RestoreOptions){});
         assert_int_equal(store_chain(h->there->store, &after), 0);
         assert_int_equal(after.sequence, 1000001);
         (void)vault_free(make_vault(h->there, NOBODY, "dave"));
@@ -621,7 +625,7 @@ static void an_unfinished_restore_leaves_nothing(void **state) {
         r = restore_there(h, &(RestoreOptions){});
         assert_int_equal(restore_feed(r, bytes.bytes, bytes.size - 1), 0);
         assert_true(file_is_there(h->there, "vaultd.mdb.restored"));
-        assert_int_equal(restore_finish(r, &result), -EBADMSG);
+        assert_int_equal(restore_finish(r, 0, &result), -EBADMSG);
         (void)restore_free(r);
         assert_false(file_is_there(h->there, "vaultd.mdb.restored"));
         assert_false(file_is_there(h->there, "vaultd.mdb.restored-lock"));
@@ -639,7 +643,7 @@ static void the_old_file_is_kept_beside(void **state) {
         _cleanup_(buffer_done) Buffer bytes = backup_of(h);
         r = restore_there(h, &(RestoreOptions){});
         assert_int_equal(restore_feed(r, bytes.bytes, bytes.size), 0);
-        assert_int_equal(restore_finish(r, &result), 0);
+        assert_int_equal(restore_finish(r, 0, &result), 0);
         assert_int_equal(restore_install(r, "before"), 0);
         (void)restore_free(r);
         assert_true(file_is_there(h->there, "vaultd.mdb.before"));
@@ -700,7 +704,7 @@ static int restore_forged(Hosts *h, const StoreKey *first, const StoreKey *secon
         assert_int_equal(backup_writer_finish(w, &bytes), 0);
         r = restore_there(h, &(RestoreOptions){});
         k = restore_feed(r, bytes.bytes, bytes.size);
-        return k < 0 ? k : restore_finish(r, &result);
+        return k < 0 ? k : restore_finish(r, 0, &result);
 }
 
 static void a_forged_file_is_judged_like_any(void **state) {

@@ -74,6 +74,7 @@ static void save_shared(Fixture *f) {
         assert_int_equal(recovery_new(public, &text), 0);
         (void)secret_free(text);
         assert_int_equal(recovery_record_put(b, f->keyring, public, 5), 0);
+        assert_int_equal(store_batch_put_behind(b, &(StoreChain){ .sequence = 7, .head = "newest" }), 0);
         assert_int_equal(commit(f, b), 0);
 }
 

@@ -236,8 +236,9 @@ char *record_name(const StoreKey *key) {
 
                 id = text ? printable(text, STORE_ID_MAX) : NULL;
         } else /* enough of a digest to find it by; of what was set aside, the vault's id */
-                id = key->kind == RECORD_ASIDE ? strndup((const char *)key->id, key->id_size - 4)
-                                               : hex_encode(key->id, MIN(key->id_size, (size_t)8));
+                id = key->kind == RECORD_ASIDE && key->id_size > 4
+                                     ? strndup((const char *)key->id, key->id_size - 4)
+                                     : hex_encode(key->id, MIN(key->id_size, (size_t)8));
         if (!id || asprintf(&name, "%s %s", kind_name(key->kind), id) < 0)
                 return NULL;
         return name;

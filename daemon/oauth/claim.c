@@ -49,8 +49,13 @@ static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *fa
         return r;
 }
 
+/* text: as normalised. What cannot be computed does not match. */
+static bool claim_code_matches(Oauth *o, const Flow *f, const char *text) {
+        return keyring_mac_matches(o->keyring, "claim", text, strlen(text), f->claim_mac) > 0;
+}
+
 /* The caller's parked grant that is meant: the named one, or with a code the one it opens, or the only one. */
-static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const uint8_t mac[static 32], Flow **ret, Failure *failure) {
+static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const char *text, Flow **ret, Failure *failure) {
         Flow **list = NULL;
         size_t n = 0, n_parked = 0;
         int r;
@@ -66,7 +71,7 @@ static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const uint8_t ma
                 if (f->uid != uid || f->state != FLOW_QUARANTINED || flow_is_expired(f) || (flow_id && !streq(f->id, flow_id)))
                         continue;
                 n_parked++;
-                if (chosen == n || bytes_equal_constant_time(f->claim_mac, mac, 32))
+                if (chosen == n || claim_code_matches(o, f, text))
                         chosen = i;
         }
         if (chosen < n)
@@ -80,9 +85,9 @@ static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const uint8_t ma
 }
 
 /* A page's grant opens by its code; a pasted one, whose answer came over the caller's own socket, by a yes to its account. */
-static bool claim_is_proved(const Flow *f, bool has_code, const uint8_t mac[static 32], const char *account_id) {
+static bool claim_is_proved(Oauth *o, const Flow *f, bool has_code, const char *text, const char *account_id) {
         if (f->way == FLOW_WAY_PAGE)
-                return has_code && bytes_equal_constant_time(f->claim_mac, mac, 32);
+                return has_code && claim_code_matches(o, f, text);
         return account_id && streq(account_id, f->account_id);
 }
 
@@ -193,15 +198,15 @@ Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key) {
 }
 
 /* One look at the records; FLOW_MOVED when they changed under it. */
-static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool has_code, const uint8_t mac[static 32], const char *account_id,
+static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool has_code, const char *text, const char *account_id,
                 bool has_workspace_key, Credential **ret, Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = NULL;
         int r;
 
-        r = claim_find(o, vault->uid, flow_id, mac, &flow, failure);
+        r = claim_find(o, vault->uid, flow_id, text, &flow, failure);
         if (r != 0)
                 return r;
-        if (!claim_is_proved(flow, has_code, mac, account_id))
+        if (!claim_is_proved(o, flow, has_code, text, account_id))
                 return claim_rejected(o, vault, TAKE_PTR(flow), failure);
 
         const ServiceProfile *profile = config_find_service(o->config, flow->service);
@@ -212,21 +217,23 @@ static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool ha
 
 int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, bool has_workspace_key,
                 Credential **ret, Failure *failure) {
-        uint8_t mac[32] = {};
+        _cleanup_(vault_freep) Vault *fresh = NULL;
         char text[16] = "";
         int r;
 
         if (code && claim_code_normalise(code, text) < 0)
                 text[0] = 0; /* too long to be a code: a wrong one */
-        r = keyring_mac(o->keyring, "claim", text, strlen(text), mac);
-        explicit_bzero(text, sizeof(text));
-        if (r < 0)
-                return r;
         /* Each turn that does not end this was somebody else's success, and a grant takes few of those: tries sent at once get the
          * same three as tries one after the other, and no answer that tells a right one from a wrong one for free. */
-        do
-                r = claim_once(o, vault, flow_id, code != NULL, mac, account_id, has_workspace_key, ret, failure);
-        while (r == FLOW_MOVED);
+        r = claim_once(o, vault, flow_id, code != NULL, text, account_id, has_workspace_key, ret, failure);
+        while (r == FLOW_MOVED) {
+                /* What was changed may be the vault's key. */
+                fresh = vault_free(fresh);
+                r = vault_record_read(o->store, o->keyring, vault->uid, &fresh);
+                if (r >= 0)
+                        r = claim_once(o, fresh, flow_id, code != NULL, text, account_id, has_workspace_key, ret, failure);
+        }
+        explicit_bzero(text, sizeof(text));
         return r;
 }
 

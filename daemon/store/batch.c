@@ -102,6 +102,10 @@ int store_batch_expect_absent(StoreBatch *b, const StoreKey *key) {
         return batch_add(b, BATCH_EXPECT_ABSENT, key, NULL, 0);
 }
 
+int store_batch_expect_prefix(StoreBatch *b, const StoreKey *key, const void *prefix, size_t size) {
+        return batch_add(b, BATCH_EXPECT_PREFIX, key, prefix, size);
+}
+
 int store_batch_expect(StoreBatch *b, const StoreKey *key, const void *value, size_t size) {
         return batch_add(b, BATCH_EXPECT, key, value, size);
 }

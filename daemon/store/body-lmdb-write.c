@@ -107,6 +107,8 @@ static int batch_check(LmdbBody *body, MDB_txn *txn, const StoreBatch *b, int *r
                         return r;
                 if (e->type == BATCH_EXPECT_ABSENT)
                         holds = r == MDB_NOTFOUND;
+                else if (e->type == BATCH_EXPECT_PREFIX)
+                        holds = r == 0 && value.mv_size >= e->size && memcmp(value.mv_data, e->value, e->size) == 0;
                 else
                         holds = r == 0 && value.mv_size == e->size &&
                                 (e->size == 0 || memcmp(value.mv_data, e->value, e->size) == 0);
@@ -211,6 +213,18 @@ static int group_apply(LmdbBody *body, MDB_txn *txn, StoreBatch *first, const St
         return 0;
 }
 
+/* For scrub.c, which has to know how many buffers LMDB may keep: each change touches a page on every level, and those beside it. */
+static void note_dirty(LmdbBody *body, const StoreBatch *first, const StoreBatch *end) {
+        uint64_t n_changes = 1, n_bytes = 0;
+
+        for (const StoreBatch *b = first; b != end; b = b->next) {
+                n_bytes += b->weight;
+                for (const BatchOperation *c = b->changes; c; c = c->next)
+                        n_changes++;
+        }
+        body->dirty_max = MAX(body->dirty_max, 8 * n_changes + n_bytes / 2048 + 64);
+}
+
 /* The same in one transaction. Returns LMDB's error when nothing was written. */
 static int group_write(LmdbBody *body, StoreBatch *first, const StoreBatch *end) {
         bool is_changing;
@@ -221,6 +235,7 @@ static int group_write(LmdbBody *body, StoreBatch *first, const StoreBatch *end)
         r = mdb_txn_begin(body->env, NULL, 0, &txn);
         if (r != 0)
                 return r;
+        note_dirty(body, first, end);
         r = group_apply(body, txn, first, end, &is_changing, &growth);
         /* A file system that cannot reserve is taken as it is. */
         if (r == 0 && growth > 0 && disk_reserve(body, growth + STORE_DISK_RESERVE) == ENOSPC)

@@ -225,6 +225,7 @@ const StoreBody lmdb_body = {
         .get = lmdb_get,
         .walk = lmdb_walk,
         .commit = lmdb_commit,
+        .scrub = scrub_lmdb,
         .close = lmdb_close,
 };
 

@@ -19,6 +19,7 @@ typedef struct LmdbBody {
         MDB_dbi dbi;
         uint64_t map_size;     /* as asked for */
         uint64_t reserved_end; /* writer thread: the file is allocated up to here */
+        uint64_t dirty_max;    /* under LMDB's write lock: no commit can have changed more pages than this */
         int lock_fd;
         MDB_txn *reader; /* the loop's; reset between calls */
 } LmdbBody;
@@ -46,6 +47,8 @@ void fault_assert(MDB_env *env, const char *message);
 
 /* StoreBody.commit */
 void lmdb_commit(Store *s, StoreBatch *group);
+/* StoreBody.scrub (scrub.c) */
+int scrub_lmdb(Store *s, sd_event *event);
 
 /* One step of a migration: changes what lies under the keys from a version to the next, inside the transaction that also writes the
  * new version, so a crash leaves either. Returns an LMDB result. It has no keys: what is sealed stays as it is. */

@@ -153,18 +153,22 @@ static int version_set(Version *v, const uint8_t *key, size_t key_size, const ui
         return 0;
 }
 
-static bool batch_holds(const Version *v, const StoreBatch *b) {
-        for (const BatchOperation *e = b->expectations; e; e = e->next) {
-                bool is_there;
-                size_t i = version_find(v, e->key, e->key_size, &is_there);
+static bool expectation_holds(const Version *v, const BatchOperation *e) {
+        bool is_there;
+        size_t i = version_find(v, e->key, e->key_size, &is_there);
 
-                if (is_there != (e->type == BATCH_EXPECT))
+        if (!is_there)
+                return e->type == BATCH_EXPECT_ABSENT;
+        if (e->type == BATCH_EXPECT_ABSENT || v->rows[i]->size < e->size ||
+                        (e->type == BATCH_EXPECT && v->rows[i]->size != e->size))
+                return false;
+        return e->size == 0 || memcmp(v->rows[i]->bytes + e->key_size, e->value, e->size) == 0;
+}
+
+static bool batch_holds(const Version *v, const StoreBatch *b) {
+        for (const BatchOperation *e = b->expectations; e; e = e->next)
+                if (!expectation_holds(v, e))
                         return false;
-                if (is_there && (v->rows[i]->size != e->size ||
-                                                (e->size > 0 && memcmp(v->rows[i]->bytes + e->key_size,
-                                                                                e->value, e->size) != 0)))
-                        return false;
-        }
         return true;
 }
 

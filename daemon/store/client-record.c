@@ -106,3 +106,66 @@ int client_record_delete(StoreBatch *b, const Client *c) {
         r = client_key_init(&key, c->issuer, c->redirect_uri);
         return r < 0 ? r : record_delete(b, &client_type, &key, c);
 }
+
+typedef struct ClientWalk {
+        Keyring *keyring;
+        StoreBatch *batch;
+        uint64_t n, n_damaged;
+} ClientWalk;
+
+static int rekey_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
+        _cleanup_(client_freep) Client *c = record_new(&client_type);
+        ClientWalk *walk = userdata;
+        const uint8_t *wrapped;
+        size_t wrapped_size;
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        r = record_peek(value, size, RECORD_TAG_WRAPPED, &wrapped, &wrapped_size);
+        if (r < 0)
+                return r == -ENODATA ? -EBADMSG : r;
+        r = keyring_wraps(walk->keyring, UID_INVALID, HOST_VAULT_ID, wrapped, wrapped_size);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        r = client_decode(walk->keyring, key, value, size, c);
+        if (r < 0)
+                return r;
+        walk->n++;
+        return client_record_put(walk->batch, walk->keyring, c);
+}
+
+int client_record_rekey(Store *s, Keyring *k, StoreBatch *b, size_t *ret_n) {
+        ClientWalk walk = { .keyring = k, .batch = b };
+        int r;
+
+        r = store_foreach(s, RECORD_CLIENT, UID_INVALID, rekey_visit, &walk);
+        if (r >= 0)
+                *ret_n = walk.n;
+        return r;
+}
+
+static int check_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
+        _cleanup_(client_freep) Client *c = record_new(&client_type);
+        ClientWalk *walk = userdata;
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        r = client_decode(walk->keyring, key, value, size, c);
+        walk->n++;
+        walk->n_damaged += r == -EBADMSG;
+        return r == -EBADMSG ? 0 : r;
+}
+
+int client_record_check(Store *s, Keyring *k, uint64_t *ret_n, uint64_t *ret_damaged) {
+        ClientWalk walk = { .keyring = k };
+        int r;
+
+        r = store_foreach(s, RECORD_CLIENT, UID_INVALID, check_visit, &walk);
+        if (r < 0)
+                return r;
+        *ret_n = walk.n;
+        *ret_damaged = walk.n_damaged;
+        return 0;
+}

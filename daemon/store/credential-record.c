@@ -93,6 +93,9 @@ int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c) {
         r = service_key_init(&key, RECORD_CREDENTIAL, c->uid, c->service, c->label);
         if (r < 0)
                 return r;
+        r = vault_expect_key(b, v);
+        if (r < 0)
+                return r;
         return record_put(b, &credential_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, c);
 }
 

@@ -172,6 +172,9 @@ int flow_record_put(StoreBatch *b, const Vault *v, const Flow *f) {
         r = store_key_init(&key, RECORD_FLOW, 0, f->state_digest, sizeof(f->state_digest));
         if (r < 0)
                 return r;
+        r = vault_expect_key(b, v);
+        if (r < 0)
+                return r;
         return record_put(b, &flow_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, f);
 }
 

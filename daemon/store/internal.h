@@ -20,6 +20,7 @@
 typedef enum BatchOperationType {
         BATCH_EXPECT,
         BATCH_EXPECT_ABSENT,
+        BATCH_EXPECT_PREFIX,
         BATCH_PUT,
         BATCH_DELETE,
 } BatchOperationType;
@@ -56,6 +57,8 @@ typedef struct StoreBody {
         int (*walk)(Store *s, const uint8_t *prefix, size_t prefix_size, StoreVisit visit, void *userdata);
         /* Commits the group as far as it goes and fills in each result. Whatever is left in doubt ends the process. */
         void (*commit)(Store *s, StoreBatch *group);
+        /* store_scrub(), on a fiber; NULL: there is nothing to erase. */
+        int (*scrub)(Store *s, sd_event *event);
         /* Releases s->data. */
         void (*close)(Store *s);
 } StoreBody;
@@ -70,6 +73,10 @@ struct Store {
         void (*changed)(void *userdata);
         void *changed_userdata;
         bool is_frozen;
+        unsigned n_in_flight; /* queued or with the writer, or their callbacks not called yet */
+        bool is_exclusive;    /* somebody waits for the former to be 0 … */
+        struct Fiber *exclusive;
+        StoreBatch *held, **held_end; /* … and these come after what he queues */
         /* Between the loop and the writer. */
         pthread_mutex_t mutex;
         pthread_cond_t wake;

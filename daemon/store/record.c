@@ -317,6 +317,15 @@ static int append_sealed(const RecordType *type, const StoreKey *key, const Reco
         return r < 0 ? r : append_field(ret, RECORD_TAG_SEALED, sealed.bytes, sealed.size);
 }
 
+int record_encode_prefix(const Buffer *wrapped, Buffer *ret) {
+        int r;
+
+        r = buffer_append(ret, &(uint8_t){ RECORD_FORMAT_VERSION }, 1);
+        if (r >= 0 && wrapped)
+                r = append_field(ret, RECORD_TAG_WRAPPED, wrapped->bytes, wrapped->size);
+        return r;
+}
+
 int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal *with, const void *object,
                 Buffer *ret) {
         _cleanup_(buffer_done) Buffer value = {};
@@ -324,9 +333,7 @@ int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal 
         int r;
 
         assert(type->is_sealed == !!with);
-        r = buffer_append(&value, &(uint8_t){ RECORD_FORMAT_VERSION }, 1);
-        if (r >= 0 && with && with->wrapped)
-                r = append_field(&value, RECORD_TAG_WRAPPED, with->wrapped->bytes, with->wrapped->size);
+        r = record_encode_prefix(with ? with->wrapped : NULL, &value);
         for (size_t i = 0; i < type->n_fields && r >= 0; i++)
                 if (type->fields[i].type != FIELD_SECRET)
                         r = field_encode(&type->fields[i], object, &value);
@@ -385,6 +392,25 @@ int record_decode_clear(const RecordType *type, const uint8_t *value, size_t siz
         return record_decode_fields(type, false, value + 1, clear - 1, object);
 }
 
+/* Opens a sealed trailer and holds what it says against the clear fields. *ret: digest ‖ sealed fields. */
+static int trailer_unseal(const StoreKey *key, const RecordSeal *with, const uint8_t *value, size_t clear, const uint8_t *bytes,
+                size_t n, Secret **ret) {
+        SealContext context = { key->kind, with->uid, with->vault_id, key->id, key->id_size };
+        _cleanup_(secret_freep) Secret *plain = NULL;
+        uint8_t digest[DIGEST_SIZE];
+        int r;
+
+        r = record_digest(key, value, clear, digest);
+        if (r >= 0)
+                r = unseal(with->key, &context, bytes, n, &plain);
+        if (r < 0)
+                return r;
+        if (plain->size < DIGEST_SIZE || !bytes_equal_constant_time(plain->bytes, digest, DIGEST_SIZE))
+                return -EBADMSG;
+        *ret = TAKE_PTR(plain);
+        return 0;
+}
+
 int record_decode_trailer(const RecordType *type, const StoreKey *key, const RecordSeal *with,
                 const uint8_t *value, size_t size, void *object) {
         _cleanup_(secret_freep) Secret *plain = NULL;
@@ -399,23 +425,75 @@ int record_decode_trailer(const RecordType *type, const StoreKey *key, const Rec
                 return r;
         if (tag != (with ? RECORD_TAG_SEALED : RECORD_TAG_DIGEST))
                 return -EBADMSG;
-        r = record_digest(key, value, clear, digest);
-        if (r < 0)
-                return r;
         if (!with) {
+                r = record_digest(key, value, clear, digest);
+                if (r < 0)
+                        return r;
                 if (n != DIGEST_SIZE || memcmp(bytes, digest, DIGEST_SIZE) != 0)
                         return -EBADMSG;
                 return buffer_append(stored_of(type, object), value, size);
         }
 
-        SealContext context = { key->kind, with->uid, with->vault_id, key->id, key->id_size };
-        r = unseal(with->key, &context, bytes, n, &plain);
+        r = trailer_unseal(key, with, value, clear, bytes, n, &plain);
         if (r < 0)
                 return r;
-        if (plain->size < DIGEST_SIZE || !bytes_equal_constant_time(plain->bytes, digest, DIGEST_SIZE))
-                return -EBADMSG;
         r = record_decode_fields(type, true, plain->bytes + DIGEST_SIZE, plain->size - DIGEST_SIZE, object);
         return r < 0 ? r : buffer_append(stored_of(type, object), value, size);
+}
+
+int record_is_sealed(const uint8_t *value, size_t size) {
+        const uint8_t *bytes;
+        size_t clear, n;
+        uint8_t tag;
+        int r;
+
+        r = record_split(value, size, &clear, &tag, &bytes, &n);
+        return r < 0 ? r : tag == RECORD_TAG_SEALED;
+}
+
+/* The clear fields of a value without its wrapped key. */
+static int append_clear(const uint8_t *value, size_t clear, Buffer *ret) {
+        int r = 0;
+
+        for (const uint8_t *p = value + 1; p < value + clear && r >= 0;) {
+                const uint8_t *start = p, *bytes;
+                size_t n;
+                uint8_t tag;
+
+                r = take_field(&p, value + clear, &tag, &bytes, &n);
+                if (r >= 0 && tag != RECORD_TAG_WRAPPED)
+                        r = buffer_append(ret, start, (size_t)(p - start));
+        }
+        return r;
+}
+
+int record_reseal(const StoreKey *key, const RecordSeal *from, const RecordSeal *to, const uint8_t *value, size_t size,
+                Buffer *ret) {
+        SealContext context = { key->kind, to->uid, to->vault_id, key->id, key->id_size };
+        _cleanup_(buffer_done) Buffer fresh = {}, sealed = {};
+        _cleanup_(secret_freep) Secret *plain = NULL;
+        const uint8_t *bytes;
+        size_t clear, n;
+        uint8_t tag;
+        int r;
+
+        r = record_split(value, size, &clear, &tag, &bytes, &n);
+        if (r < 0)
+                return r;
+        if (tag != RECORD_TAG_SEALED)
+                return -EBADMSG;
+        r = trailer_unseal(key, from, value, clear, bytes, n, &plain);
+        if (r >= 0)
+                r = record_encode_prefix(to->wrapped, &fresh);
+        if (r >= 0)
+                r = append_clear(value, clear, &fresh);
+        if (r >= 0) /* of the clear fields, which have another wrapped key now */
+                r = record_digest(key, fresh.bytes, fresh.size, plain->bytes);
+        if (r >= 0)
+                r = seal(to->key, &context, plain->bytes, plain->size, &sealed);
+        if (r >= 0)
+                r = append_field(&fresh, RECORD_TAG_SEALED, sealed.bytes, sealed.size);
+        return r < 0 ? r : buffer_append(ret, fresh.bytes, fresh.size);
 }
 
 int record_decode(const RecordType *type, const StoreKey *key, const RecordSeal *with, const uint8_t *value,

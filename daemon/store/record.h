@@ -84,6 +84,15 @@ int record_decode_trailer(
 int record_decode(
                 const RecordType *type, const StoreKey *key, const RecordSeal *seal, const uint8_t *value, size_t size, void *object);
 
+/* What every value begins with that carries this wrapped key. */
+int record_encode_prefix(const Buffer *wrapped, Buffer *ret);
+/* The same record under another key: clear fields are kept byte for byte (the wrapped key is replaced, or dropped), as are fields that
+ * we do not know. value must open under `from`. -EBADMSG as record_decode(), -ENOMEM. */
+int record_reseal(const StoreKey *key, const RecordSeal *from, const RecordSeal *to, const uint8_t *value, size_t size,
+                Buffer *ret);
+/* Whether a value has a sealed trailer; -EBADMSG. */
+int record_is_sealed(const uint8_t *value, size_t size);
+
 /* Finds a clear field without decoding the rest; borrowed from value. -ENODATA, -EBADMSG. Unverified. */
 int record_peek(const uint8_t *value, size_t size, uint8_t tag, const uint8_t **ret_bytes, size_t *ret_size);
 

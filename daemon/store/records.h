@@ -30,7 +30,9 @@ typedef struct Vault {
         char *reason;                   /* why it is sealed or locked, for administrators; NULL */
         uint64_t state_usec;            /* when the state was last changed; 0: never */
         uint64_t verified_usec;         /* when the name service last said that the uid is `user`'s, to the hour */
+        uint64_t key_usec;              /* when the data key was made; 0: with the vault */
         Secret *key;                    /* data key, unwrapped */
+        Buffer wrapped;                 /* the same as it is stored: these bytes change only with the key */
         Buffer stored;                  /* as read; empty for a new one */
 } Vault;
 
@@ -38,6 +40,13 @@ typedef struct Vault {
 int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret);
 int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret);
 int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v);
+/* Gives the vault in hand another data key. Everything that is sealed under the old one has to be sealed anew with it. */
+int vault_new_key(Keyring *k, Vault *v);
+/* Wraps its data key by another keyring, for a store of another key. */
+int vault_rewrap(Keyring *k, Vault *v);
+/* Adds the expectation that the vault still has the data key in hand. Whatever is sealed under it needs this: a vault that was
+ * destroyed, set aside or given a new key meanwhile would get a record that nothing opens. */
+int vault_expect_key(StoreBatch *b, const Vault *v);
 
 /* The clear part of a vault, read without any key and therefore not authenticated: for showing only. Whoever decides something or
  * opens a record reads the whole vault. 0; -ENOENT; -EBADMSG (damaged, or a name that does not fit); -ENOMEM, -EIO. */
@@ -49,9 +58,20 @@ typedef struct VaultSummary {
 int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret);
 /* The uids that have a vault, ascending. *ret is malloc()ed, NULL when there is none. */
 int vault_record_uids(Store *s, uid_t **ret, size_t *ret_n);
-/* Adds to the batch: everything that is the vault's (its record, credentials, flows, agent sessions, pinned accounts) goes under RECORD_ASIDE,
- * where no method finds it, byte for byte, so still sealed under its own key. The uid is then without a vault. */
+/* Calls visit for every record that is the vault's: its own, credentials, flows, agent sessions, pinned accounts. As store_foreach(). */
+int vault_records_foreach(Store *s, uid_t uid, const char *vault_id, StoreVisit visit, void *userdata);
+/* Adds to the batch: all of them go under RECORD_ASIDE, where no method finds them, byte for byte, so still sealed under the vault's own
+ * key. The uid is then without a vault. Like vault_destroy() only inside store_exclusive(): what is queued by others meanwhile
+ * would be in neither. */
 int vault_set_aside(Store *s, StoreBatch *b, const Vault *v);
+/* What lies there: the key under which the record belongs, and how many bytes stand before it in the value. -EBADMSG. */
+int vault_aside_decode(const StoreKey *key, const uint8_t *value, size_t size, StoreKey *ret_inner, size_t *ret_head);
+bool vault_aside_is_of(const StoreKey *key, const Vault *v);
+/* Adds to the batch the deletes of all that is the vault's, its data key with it, whether it opens or not; *ret_n: how many records. What
+ * the file still holds of them is erased by store_scrub(). */
+int vault_destroy(Store *s, StoreBatch *b, uid_t uid, const char *vault_id, uint64_t *ret_n);
+/* The same of all that was ever set aside for the uid. */
+int vault_destroy_aside(Store *s, StoreBatch *b, uid_t uid, uint64_t *ret_n);
 Vault *vault_free(Vault *v);
 DEFINE_CLEANUP(Vault *, vault_free)
 
@@ -184,6 +204,10 @@ typedef struct Client {
 int client_record_read(Store *s, Keyring *k, const char *issuer, const char *redirect_uri, Client **ret);
 int client_record_put(StoreBatch *b, Keyring *k, const Client *c);
 int client_record_delete(StoreBatch *b, const Client *c);
+/* Adds every registration whose key is not wrapped by the key in force, with another key; *ret_n: how many. */
+int client_record_rekey(Store *s, Keyring *k, StoreBatch *b, size_t *ret_n);
+/* How many there are, and how many of them do not open. */
+int client_record_check(Store *s, Keyring *k, uint64_t *ret_n, uint64_t *ret_damaged);
 Client *client_free(Client *c);
 DEFINE_CLEANUP(Client *, client_free)
 

@@ -277,6 +277,7 @@ int recovery_record_read(Store *s, Keyring *k, uint8_t ret_public[static RECOVER
         RecoveryRecord record;
         uint8_t mac[sizeof(record.mac)];
         uint64_t created = 0;
+        bool is_ours;
         StoreKey key;
         int r;
 
@@ -291,7 +292,14 @@ int recovery_record_read(Store *s, Keyring *k, uint8_t ret_public[static RECOVER
         r = keyring_mac(k, RECORD_ID, &record, RECORD_MACED_SIZE, mac);
         if (r < 0)
                 return r;
-        if (record.version != RECORD_VERSION || !bytes_equal_constant_time(mac, record.mac, sizeof(mac)))
+        is_ours = bytes_equal_constant_time(mac, record.mac, sizeof(mac));
+        if (!is_ours && keyring_has_previous(k)) {
+                r = keyring_mac_matches(k, RECORD_ID, &record, RECORD_MACED_SIZE, record.mac);
+                if (r < 0)
+                        return r;
+                is_ours = r > 0;
+        }
+        if (record.version != RECORD_VERSION || !is_ours)
                 return -EBADMSG;
         for (size_t i = sizeof(record.created_usec); i-- > 0;)
                 created = created << 8 | record.created_usec[i];

@@ -98,6 +98,8 @@ static int convert_vault(Restore *r, const StoreKey *key, const uint8_t *value, 
 
         k = vault_decode(r->theirs, key, value, size, &v);
         if (k >= 0)
+                k = vault_rewrap(r->ours, v);
+        if (k >= 0)
                 k = vault_record_put(b, r->ours, v);
         if (k >= 0)
                 *ret = TAKE_PTR(v);

@@ -14,6 +14,7 @@
 #include <assert.h>
 
 #include "store/internal.h"
+#include "store/scrub.h"
 
 int store_new(const StoreBody *body, void *data, Store **ret) {
         Store *s = calloc(1, sizeof(Store));
@@ -104,4 +105,8 @@ int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *
         r = s->body->walk(s, prefix, prefix_size, visit, userdata);
         store_read_end(s);
         return r;
+}
+
+int store_scrub(Store *s, sd_event *event) {
+        return s->body->scrub ? s->body->scrub(s, event) : 0;
 }

@@ -13,8 +13,11 @@
  *     id        written by               holds
  *     schema    schema.c                 magic and version of what lies under the keys
  *     chain     the writer, each commit  number and digest of the last commit (chain.c)
- *     recovery  admin init               public half of the key that backups are sealed to (recovery.c)
+ *     key       rekey.c                  which key-encryption key is in force, since when
+ *     rekey     rekey.c                  while keys are changed: the former one, sealed under the one to come
+ *     recovery  recovery.c               public half of the recovery key
  *     behind    the start                the newest state that was known elsewhere when this one was found older (chain.c)
+ *     scrub     scrub.c                  when the file was last begun to be erased of what is gone
  * A new id also goes into verify.c and into the rows of tests/unit/store/test-kinds.c. */
 
 typedef struct Store Store;
@@ -103,6 +106,8 @@ int store_batch_delete(StoreBatch *b, const StoreKey *key); /* absent is fine */
 int store_batch_expect_absent(StoreBatch *b, const StoreKey *key);
 /* … or have exactly this value. */
 int store_batch_expect(StoreBatch *b, const StoreKey *key, const void *value, size_t size);
+/* … or begin with these bytes. */
+int store_batch_expect_prefix(StoreBatch *b, const StoreKey *key, const void *prefix, size_t size);
 
 /* On a fiber: queues the batch (takes it over, also on failure), waits until it is on disk. 0, STORE_CONFLICT, -ENOSPC (map or disk
  * full; nothing was written, later batches may succeed), -ENOMEM, -ESHUTDOWN. A cancelled fiber still waits for the outcome of what
@@ -112,6 +117,14 @@ int store_commit(Store *s, StoreBatch *batch);
  * callback is not called. */
 typedef void (*StoreCommitted)(int result, void *userdata);
 int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata);
+
+/* On a fiber: waits until nothing is on its way to the disk, then calls function from the loop, once. What it reads is what the
+ * batches meet that it queues (store_commit_async()): whatever others queue meanwhile comes after them. So it can be sure to
+ * have seen all records of a kind, which expectations alone cannot say. It must not wait. Returns its result; -ECANCELED. */
+int store_exclusive(Store *s, int (*function)(void *userdata), void *userdata);
+/* The same for one batch, which build fills from what it reads; waits until it is on disk. Results as of store_commit(), or what build
+ * returns when that is negative: then nothing is written. */
+int store_commit_exclusive(Store *s, int (*build)(StoreBatch *batch, void *userdata), void *userdata);
 
 /* A failed write or sync that is not for lack of room, or MDB_PANIC, leaves memory and disk in doubt: the writer logs and ends the
  * process with SIGABRT; the service manager starts it anew. */

@@ -9,8 +9,6 @@
  *
  *     value = kind u8 | size of id u8 | id | the record
  *
- * Flows are kept by the digest of their state and not by uid; those of the vault are found by its id in their clear part.
- *
  * Who may call: the loop's thread, on behalf of root. */
 
 #include "store/record.h"
@@ -55,26 +53,24 @@ static int aside_visit(const StoreKey *key, const uint8_t *value, size_t size, v
         return aside_move(userdata, key, value, size);
 }
 
-static int aside_visit_flow(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
-        AsideWalk *walk = userdata;
-        _cleanup_(flow_freep) Flow *flow = record_new(&flow_type);
-        int r;
+int vault_set_aside(Store *s, StoreBatch *b, const Vault *v) {
+        AsideWalk walk = { .batch = b, .vault = v };
 
-        if (!flow)
-                return -ENOMEM;
-        r = record_decode_clear(&flow_type, value, size, flow);
-        if (r == -EBADMSG || (r >= 0 && (!flow->vault_id || !streq(flow->vault_id, walk->vault->id))))
-                return 0;
-        return r < 0 ? r : aside_move(walk, key, value, size);
+        return vault_records_foreach(s, v->uid, v->id, aside_visit, &walk);
 }
 
-int vault_set_aside(Store *s, StoreBatch *b, const Vault *v) {
-        static const RecordKind kinds[] = { RECORD_VAULT, RECORD_CREDENTIAL, RECORD_REVOCATION,
-                RECORD_AGENT_SESSION, RECORD_ACCOUNT };
-        AsideWalk walk = { .batch = b, .vault = v };
-        int r = 0;
+int vault_aside_decode(const StoreKey *key, const uint8_t *value, size_t size, StoreKey *ret_inner,
+                size_t *ret_head) {
+        if (size < 2 || size - 2 < value[1] || value[1] > STORE_ID_MAX)
+                return -EBADMSG;
+        /* A flow is the one record that lies under no uid. */
+        *ret_head = 2U + value[1];
+        return store_key_init(ret_inner, (RecordKind)value[0], value[0] == RECORD_FLOW ? 0 : key->uid,
+                        value + 2, value[1]);
+}
 
-        for (size_t i = 0; i < ELEMENTSOF(kinds) && r >= 0; i++)
-                r = store_foreach(s, kinds[i], v->uid, aside_visit, &walk);
-        return r < 0 ? r : store_foreach(s, RECORD_FLOW, UID_INVALID, aside_visit_flow, &walk);
+bool vault_aside_is_of(const StoreKey *key, const Vault *v) {
+        size_t n = strlen(v->id);
+
+        return key->uid == v->uid && key->id_size == n + 4 && memcmp(key->id, v->id, n) == 0;
 }

@@ -8,6 +8,10 @@
  * user name and state, so a vault that was sealed because its uid was recycled (I8, T7) cannot be opened again by
  * editing the file.
  *
+ * The data key is wrapped once in its life and the wrapped bytes are carried along from then on. So they tell whether a vault
+ * still has the key that somebody read a while ago (vault_expect_key()), and there is one form of them to be
+ * found in the file when the vault is destroyed.
+ *
  * Who may call: the loop's thread. A Vault in hand holds the data key in secure memory: free it soon. */
 
 #include <stdio.h>
@@ -36,17 +40,19 @@ static const Field vault_fields[] = {
         FIELD_OF(10, FIELD_TEXT, Vault, reason),
         FIELD_OF(11, FIELD_NUMBER, Vault, state_usec, .max = UINT64_MAX),
         FIELD_OF(12, FIELD_NUMBER, Vault, verified_usec, .max = UINT64_MAX),
+        FIELD_OF(13, FIELD_NUMBER, Vault, key_usec, .max = UINT64_MAX),
 };
 const RecordType vault_type = RECORD_TYPE(Vault, vault_fields, true);
 
 Vault *vault_free(Vault *v) {
-        if (v)
+        if (v) {
                 (void)secret_free(TAKE_PTR(v->key));
+                buffer_done(&v->wrapped);
+        }
         return record_free(&vault_type, v);
 }
 
 int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret) {
-        _cleanup_(buffer_done) Buffer wrapped = {};
         _cleanup_(vault_freep) Vault *v = NULL;
         _cleanup_(freep) char *hex = NULL;
         uint8_t random[16];
@@ -67,11 +73,11 @@ int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret) {
         }
         v->uid = uid;
         v->state = VAULT_ACTIVE;
-        v->created_usec = v->verified_usec = now_realtime();
+        v->created_usec = v->verified_usec = v->key_usec = now_realtime();
         v->user = strdup(user);
         if (!v->user)
                 return -ENOMEM;
-        r = keyring_new_data_key(k, uid, v->id, &v->key, &wrapped);
+        r = keyring_new_data_key(k, uid, v->id, &v->key, &v->wrapped);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(v);
@@ -93,6 +99,8 @@ int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t s
         if (r < 0)
                 return r == -ENODATA ? -EBADMSG : r;
         r = keyring_unwrap(k, key->uid, v->id, wrapped, wrapped_size, &v->key);
+        if (r >= 0)
+                r = buffer_append(&v->wrapped, wrapped, wrapped_size);
         if (r < 0)
                 return r;
         r = record_decode_trailer(
@@ -113,6 +121,36 @@ int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
                 return r;
         r = store_get(s, &key, &value);
         return r < 0 ? r : vault_decode(k, &key, value.bytes, value.size, ret);
+}
+
+int vault_new_key(Keyring *k, Vault *v) {
+        _cleanup_(buffer_done) Buffer wrapped = {};
+        _cleanup_(secret_freep) Secret *key = NULL;
+        int r;
+
+        r = keyring_new_data_key(k, v->uid, v->id, &key, &wrapped);
+        if (r < 0)
+                return r;
+        (void)secret_free(v->key);
+        v->key = TAKE_PTR(key);
+        buffer_done(&v->wrapped);
+        v->wrapped = wrapped;
+        wrapped = (Buffer){};
+        v->key_usec = now_realtime();
+        return 0;
+}
+
+int vault_rewrap(Keyring *k, Vault *v) {
+        _cleanup_(buffer_done) Buffer wrapped = {};
+        int r;
+
+        r = keyring_wrap(k, v->uid, v->id, v->key, &wrapped);
+        if (r < 0)
+                return r;
+        buffer_done(&v->wrapped);
+        v->wrapped = wrapped;
+        wrapped = (Buffer){};
+        return 0;
 }
 
 /* Copies a text of the clear part into size bytes, with its NUL. */
@@ -160,19 +198,26 @@ int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret) {
 }
 
 int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v) {
-        _cleanup_(buffer_done) Buffer wrapped = {};
         StoreKey key;
         int r;
 
-        if (!v->id || !v->key)
+        if (!v->id || !v->key || v->wrapped.size == 0)
                 return -EINVAL;
         r = store_key_init(&key, RECORD_VAULT, v->uid, NULL, 0);
         if (r < 0)
                 return r;
-        r = keyring_wrap(k, v->uid, v->id, v->key, &wrapped);
-        if (r < 0)
-                return r;
-        return record_put(b, &vault_type, &key, &(RecordSeal){ v->key, v->uid, v->id, &wrapped }, v);
+        return record_put(b, &vault_type, &key, &(RecordSeal){ v->key, v->uid, v->id, &v->wrapped }, v);
+}
+
+int vault_expect_key(StoreBatch *b, const Vault *v) {
+        _cleanup_(buffer_done) Buffer prefix = {};
+        StoreKey key;
+        int r;
+
+        r = store_key_init(&key, RECORD_VAULT, v->uid, NULL, 0);
+        if (r >= 0)
+                r = record_encode_prefix(&v->wrapped, &prefix);
+        return r < 0 ? r : store_batch_expect_prefix(b, &key, prefix.bytes, prefix.size);
 }
 
 typedef struct UidList {

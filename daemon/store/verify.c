@@ -16,6 +16,8 @@
 #include "store/record.h"
 #include "store/records.h"
 #include "store/recovery.h"
+#include "store/rekey.h"
+#include "store/scrub.h"
 #include "store/verify.h"
 #include "util/encode.h"
 
@@ -37,6 +39,10 @@ static int meta_verify(Store *s, Keyring *k, const StoreKey *key, const uint8_t 
                 return behind_decode(value, size, &chain);
         if (id_is(key, "recovery"))
                 return recovery_record_read(s, k, public, NULL);
+        if (id_is(key, "key") || id_is(key, "rekey"))
+                return rekey_note_verify(k, key, value, size);
+        if (id_is(key, "scrub"))
+                return scrub_note_verify(key, value, size);
         return -ENOTSUP;
 }
 

@@ -80,7 +80,10 @@ static void finished_dispatch(Store *s) {
                 if (b->done)
                         b->done(b->result, b->userdata);
                 (void)store_batch_free(b);
+                s->n_in_flight--;
         }
+        if (s->n_in_flight == 0 && s->exclusive)
+                fiber_resume(s->exclusive, 0);
 }
 
 static int writer_on_done(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -100,6 +103,7 @@ int writer_start(Store *s, sd_event *event) {
 
         s->queued_end = &s->queued;
         s->finished_end = &s->finished;
+        s->held_end = &s->held;
         s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (s->done_fd < 0)
                 return -errno;
@@ -147,6 +151,15 @@ void store_set_frozen(Store *s, bool is_frozen) {
         s->is_frozen = is_frozen;
 }
 
+static void queue_append(Store *s, StoreBatch *batch) {
+        s->n_in_flight++;
+        (void)pthread_mutex_lock(&s->mutex);
+        *s->queued_end = batch;
+        s->queued_end = &batch->next;
+        (void)pthread_cond_signal(&s->wake);
+        (void)pthread_mutex_unlock(&s->mutex);
+}
+
 int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata) {
         assert(pthread_equal(s->loop_thread, pthread_self()));
         /* Only a callback that runs inside store_free() can meet the first. */
@@ -158,12 +171,40 @@ int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *u
         batch->next = NULL;
         batch->done = done;
         batch->userdata = userdata;
-        (void)pthread_mutex_lock(&s->mutex);
-        *s->queued_end = batch;
-        s->queued_end = &batch->next;
-        (void)pthread_cond_signal(&s->wake);
-        (void)pthread_mutex_unlock(&s->mutex);
+        if (s->exclusive) {
+                *s->held_end = batch;
+                s->held_end = &batch->next;
+        } else
+                queue_append(s, batch);
         return 0;
+}
+
+int store_exclusive(Store *s, int (*function)(void *userdata), void *userdata) {
+        StoreBatch *held;
+        int r;
+
+        while (s->is_exclusive) {
+                r = fiber_sleep(USEC_PER_MSEC);
+                if (r < 0)
+                        return r;
+        }
+        s->is_exclusive = true;
+        s->exclusive = fiber_current();
+        assert(s->exclusive);
+        while (s->n_in_flight > 0)
+                (void)fiber_suspend_uncancellable();
+        s->exclusive = NULL;
+        r = function(userdata);
+        held = TAKE_PTR(s->held);
+        s->held_end = &s->held;
+        while (held) {
+                StoreBatch *b = held;
+
+                held = TAKE_PTR(b->next);
+                queue_append(s, b);
+        }
+        s->is_exclusive = false;
+        return r;
 }
 
 typedef struct CommitWait {
@@ -191,4 +232,34 @@ int store_commit(Store *s, StoreBatch *batch) {
         while (!wait.is_done)
                 (void)fiber_suspend_uncancellable();
         return wait.result;
+}
+
+typedef struct ExclusiveCommit {
+        Store *store;
+        int (*build)(StoreBatch *batch, void *userdata);
+        void *userdata;
+        CommitWait wait;
+} ExclusiveCommit;
+
+static int exclusive_commit_now(void *userdata) {
+        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        ExclusiveCommit *c = userdata;
+        int r;
+
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = c->build(batch, c->userdata);
+        return r < 0 ? r : store_commit_async(c->store, TAKE_PTR(batch), commit_on_done, &c->wait);
+}
+
+int store_commit_exclusive(Store *s, int (*build)(StoreBatch *batch, void *userdata), void *userdata) {
+        ExclusiveCommit c = { s, build, userdata, { .fiber = fiber_current() } };
+        int r;
+
+        r = store_exclusive(s, exclusive_commit_now, &c);
+        if (r < 0)
+                return r;
+        while (!c.wait.is_done)
+                (void)fiber_suspend_uncancellable();
+        return c.wait.result;
 }

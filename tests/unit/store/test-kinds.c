@@ -10,6 +10,8 @@
 #include "samples.h"
 #include "store/record.h"
 #include "store/recovery.h"
+#include "store/rekey.h"
+#include "store/scrub.h"
 #include "store/verify.h"
 
 #define ROWS_MAX 64U
@@ -75,7 +77,11 @@ static void save_shared(Fixture *f) {
         (void)secret_free(text);
         assert_int_equal(recovery_record_put(b, f->keyring, public, 5), 0);
         assert_int_equal(store_batch_put_behind(b, &(StoreChain){ .sequence = 7, .head = "newest" }), 0);
+        assert_int_equal(scrub_note_put(b), 0);
+        assert_int_equal(rekey_note_put(NULL, b, f->keyring, f->keyring), 0);
         assert_int_equal(commit(f, b), 0);
+        assert_int_equal(rekey_open(f->store, f->keyring), 0);
+        assert_int_equal(commit(f, batch_new()), 0);
 }
 
 static void set_aside(Fixture *f, uid_t uid) {

@@ -93,19 +93,18 @@ copy_staged() {
         install -D -m 0644 "$list" "$manifest"
 }
 
+# Made once, never written over; refused where there is state whose key is gone.
 make_key() {
-        [[ ! -e $kek ]] || { say "The key in $kek stays as it is."; return 0; }
-        if [[ -d $state ]] && [[ -n $(ls -A "$state") ]]; then
-                fail "$state holds vaults, but their key $kek is gone. Put the key back, or move $state away to begin anew."
+        /usr/bin/vaultctl admin init --key-only || fail "there is no key; nothing was started"
+}
+
+# Shown once, so only to somebody who can write it down: not into a log.
+make_recovery_key() {
+        if [[ -t 1 ]]; then
+                /usr/bin/vaultctl admin init || say "There is no recovery key yet. Run: sudo vaultctl admin init"
+        else
+                say "There may be no recovery key yet, and this is no terminal. Run: sudo vaultctl admin init"
         fi
-        # Through a pipe and a new file: the key is never in argv, nor readable by another, nor half-written.
-        (
-                umask 077
-                head -c 32 /dev/urandom | systemd-creds encrypt --name=vaultd.kek - "$kek.new" 2>"$scratch/creds.log" ||
-                        { cat "$scratch/creds.log" >&2; exit 1; }
-                mv "$kek.new" "$kek"
-        ) || fail "systemd-creds could not make the key"
-        say "Made the key that wraps the vaults: $kek (bound to this machine)."
 }
 
 confirm() {
@@ -141,9 +140,11 @@ install_all() {
                 systemctl start "${sockets[@]}"
                 # An upgrade: the new program takes over, callers wait on the sockets meanwhile.
                 systemctl try-restart "${services[@]}"
+                make_recovery_key
         else
                 systemctl --quiet enable "${sockets[@]}"
                 say "Not started. 'systemctl start ${sockets[*]}' does, or the next boot."
+                say "Then, once: sudo vaultctl admin init (makes a recovery key for backups)."
         fi
         # Last, so that no login meets a module whose daemon is not there yet.
         enable_pam

@@ -5,6 +5,7 @@
  * A vault is named by --uid, or by --user, which the daemon looks up: no name service is asked from here. Unsealing is the
  * one decision that cannot be guessed (is the new name the same person?), so its ways are options that have to be said. */
 
+#include "client/admin.h"
 #include "client/call.h"
 #include "client/command.h"
 #include "client/output.h"
@@ -18,25 +19,24 @@ static const Option lock_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_
 static const Option unseal_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT },
         { "rename", OPTION_FLAG }, { "new", OPTION_FLAG }, {} };
 
-static int usage(Fault *fault, const char *text) {
+int admin_usage(Fault *fault, const char *text) {
         return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl admin --help",
                         "%s", text);
 }
 
-/* Adds uid or user to the parameters. */
-static int add_subject(const Arguments *a, json_object *parameters, Fault *fault) {
+int admin_add_subject(const Arguments *a, json_object *parameters, Fault *fault) {
         const char *user = arguments_value(a, "user"), *uid = arguments_value(a, "uid");
         unsigned long value;
         char *end;
 
         if (!user == !uid)
-                return usage(fault, "Say whose vault: --user NAME or --uid NUMBER");
+                return admin_usage(fault, "Say whose vault: --user NAME or --uid NUMBER");
         if (user)
                 return json_add_string(parameters, "user", user) < 0 ? fault_set_memory(fault) : 0;
         errno = 0;
         value = strtoul(uid, &end, 10);
         if (errno != 0 || uid[0] < '0' || uid[0] > '9' || *end || value >= UID_INVALID)
-                return usage(fault, "--uid expects a number");
+                return admin_usage(fault, "--uid expects a number");
         return json_add_int64(parameters, "uid", (int64_t)value) < 0 ? fault_set_memory(fault) : 0;
 }
 
@@ -52,7 +52,7 @@ static ExitCode change(const Context *c, const Arguments *a, const char *method,
                 (void)fault_set_memory(&fault);
                 return fault_report(c, &fault);
         }
-        if (add_subject(a, parameters, &fault) < 0 ||
+        if (admin_add_subject(a, parameters, &fault) < 0 ||
                         call_method(c, method, TAKE_PTR(parameters), CALL_LOCAL_USEC, &reply, &fault) < 0 ||
                         reply_need_object(reply, "vault", &vault, &fault) < 0 ||
                         reply_need_string(vault, "user", &user, &fault) < 0 ||
@@ -80,7 +80,7 @@ static ExitCode run_unseal(const Context *c, const Arguments *a) {
         _cleanup_(fault_done) Fault fault = {};
 
         if (is_rename && is_new) {
-                (void)usage(&fault, "--rename and --new exclude each other");
+                (void)admin_usage(&fault, "--rename and --new exclude each other");
                 return fault_report(c, &fault);
         }
         return change(c, a, "io.vaultd.Admin.Unseal",

@@ -20,10 +20,13 @@ const Command *const commands[] = {
         &command_session_list,
         &command_session_show,
         &command_doctor,
+        &command_admin_init,
         &command_admin_users,
         &command_admin_lock,
         &command_admin_unlock,
         &command_admin_unseal,
+        &command_admin_vault,
+        &command_admin_rekey,
         NULL,
 };
 

@@ -19,7 +19,8 @@ typedef struct Command {
 extern const Command command_status, command_whoami, command_services, command_doctor, command_connect,
                 command_claim, command_disconnect, command_token, command_session_start, command_session_list,
                 command_session_show, command_admin_users, command_admin_lock,
-                command_admin_unlock, command_admin_unseal;
+                command_admin_unlock, command_admin_unseal, command_admin_init,
+                command_admin_vault, command_admin_rekey;
 
 /* The table, in the order of --help; ended by NULL. */
 extern const Command *const commands[];

@@ -15,10 +15,13 @@ declare -gA __vaultctl_options=(
         ["admin lock"]="--user --uid --reason"
         ["admin unlock"]="--user --uid"
         ["admin unseal"]="--user --uid --rename --new"
+        ["admin init"]="--new-recovery-key --key-only --kek-file --state-dir"
+        ["admin vault"]="--user --uid --set-aside --yes"
+        ["admin rekey"]="--dry-run --kek-file"
 )
 __vaultctl_commands="status whoami services connect claim disconnect token session doctor admin"
 __vaultctl_session_commands="start list show"
-__vaultctl_admin_commands="users lock unlock unseal"
+__vaultctl_admin_commands="init users lock unlock unseal vault rekey"
 __vaultctl_global="--json --socket --help --version"
 
 # __vaultctl_names COMMAND ARRAY MEMBER [SERVICE]: the member of each object of the array in the command's answer,
@@ -44,8 +47,10 @@ __vaultctl_names() {
 # What follows an option that takes a value. Fails for an option that takes none.
 __vaultctl_value() {
         case $1 in
-        --socket)
+        --socket|--kek-file)
                 _filedir ;;
+        --state-dir)
+                _filedir -d ;;
         --server)
                 COMPREPLY=($(compgen -W "$(__vaultctl_names services services name)" -- "$cur")) ;;
         --as)
@@ -75,7 +80,7 @@ _vaultctl() {
                 --) is_past_options=true ;;
                 --socket=*) socket=${words[i]#*=} ;;
                 --socket) socket=${words[++i]} ;;
-                --server|--as|--account|--title|--message|--user|--uid|--reason) ((i++)) ;;
+                --server|--as|--account|--title|--message|--user|--uid|--reason|--kek-file|--state-dir) ((i++)) ;;
                 -?*) ;;
                 *) found+=("${words[i]}") ;;
                 esac
@@ -96,6 +101,7 @@ _vaultctl() {
                 :0) list=$__vaultctl_commands ;;
                 session:1) list=$__vaultctl_session_commands ;;
                 admin:1) list=$__vaultctl_admin_commands ;;
+                "admin vault:1") list="show destroy" ;;
                 connect:1) list=$(__vaultctl_names services services name) ;;
                 disconnect:1|token:1) list=$(__vaultctl_names status connections service) ;;
                 "session show:1") list=$(__vaultctl_names "session list" sessions id) ;;

@@ -29,7 +29,7 @@ function __vaultctl_words
                                 set is_past_options yes
                         case '--socket=*'
                                 set socket (string replace -- --socket= '' $token)
-                        case --socket --server --as --account --title --message --user --uid --reason
+                        case --socket --server --as --account --title --message --user --uid --reason --kek-file --state-dir
                                 set takes_value $token
                         case '-?*'
                         case '*'
@@ -112,6 +112,11 @@ complete -c vaultctl -n '__vaultctl_is admin' -a users -d 'List all vaults (root
 complete -c vaultctl -n '__vaultctl_is admin' -a lock -d 'Close a user\'s vault (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a unlock -d 'Open a locked vault again (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a unseal -d 'Decide about a sealed vault (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a init -d 'Make the keys of an installation, each once (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a vault -d 'Look at one vault, or erase it for good (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a rekey -d 'Change all keys while vaultd serves (root)'
+complete -c vaultctl -n '__vaultctl_is admin vault' -a show -d 'What is known about it'
+complete -c vaultctl -n '__vaultctl_is admin vault' -a destroy -d 'Erase it'
 
 complete -c vaultctl -n '__vaultctl_is connect' -a '(__vaultctl_names services services name)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then connect' -l as -x -a '(__vaultctl_labels)' -d 'Name for a second account'
@@ -136,10 +141,19 @@ complete -c vaultctl -n '__vaultctl_is --then session start' -l message -x -d 'T
 complete -c vaultctl -n '__vaultctl_is --then session start' -l yes -d 'Start without asking'
 complete -c vaultctl -n '__vaultctl_is session show' -a '(__vaultctl_names "session list" sessions id)' -d Session
 
-for command in lock unlock unseal
+for command in lock unlock unseal vault
         complete -c vaultctl -n "__vaultctl_is --then admin $command" -l user -x -a '(__vaultctl_names "admin users" vaults user)' -d 'The user whose vault it is'
         complete -c vaultctl -n "__vaultctl_is --then admin $command" -l uid -x -d 'The same, by number'
 end
 complete -c vaultctl -n '__vaultctl_is --then admin lock' -l reason -x -d 'Why, for other administrators'
 complete -c vaultctl -n '__vaultctl_is --then admin unseal' -l rename -d 'It is the same person'
 complete -c vaultctl -n '__vaultctl_is --then admin unseal' -l new -d 'It is another person'
+complete -c vaultctl -n '__vaultctl_is --then admin vault' -l set-aside -d 'Destroy what was set aside, not the vault'
+complete -c vaultctl -n '__vaultctl_is --then admin vault' -l yes -d 'Destroy without asking for the name'
+complete -c vaultctl -n '__vaultctl_is --then admin init' -l new-recovery-key -d 'Another recovery key, for the backups to come'
+complete -c vaultctl -n '__vaultctl_is --then admin init' -l key-only -d 'Only the key that wraps the vaults'
+complete -c vaultctl -n '__vaultctl_is --then admin init' -l state-dir -r -F -d 'The store that must be empty when there is no key yet'
+complete -c vaultctl -n '__vaultctl_is --then admin rekey' -l dry-run -d 'See whether every record opens'
+for command in init rekey
+        complete -c vaultctl -n "__vaultctl_is --then admin $command" -l kek-file -r -F -d 'The key is this plain file'
+end

@@ -8,6 +8,7 @@
 #include "api/logins.h"
 #include "audit/audit.h"
 #include "manager.h"
+#include "store/rekey.h"
 #include "util/fiber.h"
 #include "util/log.h"
 
@@ -110,7 +111,7 @@ static int start_engines(Manager *m, const DaemonOptions *o) {
 
 int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
         _cleanup_(manager_freep) Manager *m = calloc(1, sizeof(Manager));
-        int r;
+        int r, half_done;
 
         if (!m)
                 return -ENOMEM;
@@ -134,6 +135,14 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                                                          : strerror(-r));
                 return r;
         }
+        half_done = rekey_open(m->store, m->keyring);
+        if (half_done < 0) {
+                log_error("the store in %s cannot be opened with this key: %s", o->state_dir,
+                                half_done == -EKEYREJECTED ? "it was made with another one, or rekeyed since"
+                                : half_done == -EBADMSG    ? "its note about the key is damaged; restore it from a backup"
+                                                           : strerror(-half_done));
+                return half_done;
+        }
         r = logins_new(event, o->runtime_dir, &m->logins);
         if (r < 0) {
                 log_error("the folder of logins %s cannot be used: %s", o->runtime_dir, strerror(-r));
@@ -144,6 +153,8 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                 r = users_new(m->worker, "/etc/passwd", &m->users);
         if (r >= 0)
                 r = start_engines(m, o);
+        if (r >= 0 && half_done > 0)
+                r = manager_start_rekey(m);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);
@@ -164,6 +175,7 @@ Manager *manager_free(Manager *m) {
         (void)worker_free(m->worker);
         (void)logins_free(m->logins);
         (void)store_free(m->store);
+        (void)keyring_free(m->rekey.next);
         (void)keyring_free(m->keyring);
         (void)config_free(m->config);
         audit_close();

@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-#include "api/manager.h"
+#include "api/admin.h"
 #include "audit/audit.h"
 #include "util/encode.h"
 #include "util/log.h"
@@ -25,12 +25,9 @@ typedef struct AdminParameters {
         const char *user, *reason, *way;
 } AdminParameters;
 
-#define SUBJECT_FIELDS                                                                                      \
-        { "uid", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false }, {                               \
-                "user", JSON_FIELD_STRING, offsetof(AdminParameters, user), false, 256                      \
-        }
+#define SUBJECT_FIELDS ADMIN_SUBJECT_FIELDS(AdminParameters)
 
-static json_object *vault_to_json(const Vault *v, const char *present) {
+json_object *admin_vault_to_json(const Vault *v, const char *present) {
         json_object *o = json_build("uid", 'i', (int64_t)v->uid, "user", 's', v->user, "id", 's', v->id,
                         "state", 's', vault_state_to_string(v->state), "reason", 's',
                         v->state == VAULT_ACTIVE ? NULL : v->reason, "present", 's', present, NULL);
@@ -91,36 +88,53 @@ static int find_by_name(Manager *m, const char *user, uid_t *ret, Failure *failu
         return 0;
 }
 
-static int find_vault(Manager *m, const AdminParameters *p, Vault **ret, Failure *failure) {
-        uid_t uid = (uid_t)p->uid;
-        int r = p->user ? find_by_name(m, p->user, &uid, failure) : 0;
+const char *admin_check_subject(int64_t uid, const char *user) {
+        if (!user == (uid == -1) || uid < -1 || uid >= (int64_t)UID_INVALID)
+                return "uid";
+        return user && isempty(user) ? "user" : NULL;
+}
+
+int admin_find_uid(Manager *m, int64_t uid, const char *user, uid_t *ret, Failure *failure) {
+        if (user)
+                return find_by_name(m, user, ret, failure);
+        *ret = (uid_t)uid;
+        return 0;
+}
+
+int admin_find_vault(Manager *m, int64_t uid, const char *user, Vault **ret, Failure *failure) {
+        uid_t found = UID_INVALID;
+        int r = admin_find_uid(m, uid, user, &found, failure);
 
         if (r != 0)
                 return r;
-        r = vault_record_read(m->store, m->keyring, uid, ret);
-        if (r == -EBADMSG && manager_damage(m, uid, failure) == FAILED)
+        r = vault_record_read(m->store, m->keyring, found, ret);
+        if (r == -EBADMSG && manager_damage(m, found, failure) == FAILED)
                 return FAILED;
         if (r == -ENOENT)
                 return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users",
-                                "uid %u has no vault", (unsigned)uid);
+                                "uid %u has no vault", (unsigned)found);
         return r;
 }
 
-/* The record that says which administrator did it. */
-static void record(Call *call, AuditKind kind, const Vault *v, const char *reason) {
+void admin_record(Call *call, AuditKind kind, uid_t uid, const char *user, const char *vault_id,
+                const char *reason) {
         const Principal *p = call_principal_with_audit(call);
         const AuditOrigin from = {
                 .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session
         };
 
         audit_record(&(AuditEvent){ .kind = kind,
-                        .uid = v->uid,
-                        .user = v->user,
+                        .uid = uid,
+                        .user = user,
                         .verdict = "done",
                         .reason = reason,
-                        .object = v->id,
+                        .object = vault_id,
                         .pid = p->pid,
                         .origin = &from });
+}
+
+static void record(Call *call, AuditKind kind, const Vault *v, const char *reason) {
+        admin_record(call, kind, v->uid, v->user, v->id, reason);
 }
 
 static int change_state(Manager *m, Call *call, Vault *v, VaultState state, AuditKind kind,
@@ -153,17 +167,26 @@ static int unlock_vault(Manager *m, Call *call, const AdminParameters *p, Vault 
                                                              NULL, failure);
 }
 
+typedef struct AsideCommit {
+        Manager *manager;
+        const Vault *vault;
+} AsideCommit;
+
+static int aside_build(StoreBatch *batch, void *userdata) {
+        AsideCommit *c = userdata;
+        int r;
+
+        r = vault_expect_key(batch, c->vault);
+        return r < 0 ? r : vault_set_aside(c->manager->store, batch, c->vault);
+}
+
 /* Sets *v aside and makes an empty one for the user; after a crash in between that happens at the user's next call. */
 static int begin_anew(Manager *m, Call *call, Vault **v, const char *user, Failure *failure) {
-        _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        AsideCommit commit = { m, *v };
         _cleanup_(vault_freep) Vault *fresh = NULL;
         int r;
 
-        r = store_batch_new(&batch);
-        if (r >= 0)
-                r = vault_set_aside(m->store, batch, *v);
-        if (r >= 0)
-                r = store_commit(m->store, TAKE_PTR(batch));
+        r = store_commit_exclusive(m->store, aside_build, &commit);
         if (r == STORE_CONFLICT)
                 return failure_set(failure, FAILURE_LIMIT, "Try again",
                                 "the vault of uid %u was changed by somebody else meanwhile",
@@ -227,16 +250,15 @@ static int admin_change(Call *call, json_object *parameters, const JsonField *fi
 
         if (json_dispatch(parameters, fields, &p, &bad) < 0)
                 return call_invalid_parameter(call, bad);
-        if (!p.user == (p.uid == -1) || p.uid < -1 || p.uid >= (int64_t)UID_INVALID)
-                return call_invalid_parameter(call, "uid");
-        if (p.user && isempty(p.user))
-                return call_invalid_parameter(call, "user");
+        bad = admin_check_subject(p.uid, p.user);
+        if (bad)
+                return call_invalid_parameter(call, bad);
         if (p.way && !streq(p.way, "same") && !streq(p.way, "rename") && !streq(p.way, "new"))
                 return call_invalid_parameter(call, "way");
-        r = find_vault(m, &p, &vault, &failure);
+        r = admin_find_vault(m, p.uid, p.user, &vault, &failure);
         if (r == 0)
                 r = change(m, call, &p, &vault, &failure);
-        r = r == 0 ? call_reply(call, json_build("vault", 'o', vault_to_json(vault, NULL), NULL))
+        r = r == 0 ? call_reply(call, json_build("vault", 'o', admin_vault_to_json(vault, NULL), NULL))
                    : manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
@@ -287,7 +309,7 @@ static int method_users(Call *call, json_object *parameters, void *userdata) {
                 if (r >= 0 && v->state != VAULT_ACTIVE)
                         (void)users_name(m->users, v->uid, &present);
                 if (r >= 0)
-                        r = json_object_array_add(array, vault_to_json(v, present));
+                        r = json_object_array_add(array, admin_vault_to_json(v, present));
         }
         return r < 0 ? r : call_reply(call, json_build("vaults", 'o', TAKE_PTR(array), NULL));
 }
@@ -297,6 +319,12 @@ static const Method methods[] = {
         { "Lock", METHOD_ROOT, method_lock, .is_fiber = true },
         { "Unlock", METHOD_ROOT, method_unlock, .is_fiber = true },
         { "Unseal", METHOD_ROOT, method_unseal, .is_fiber = true },
+        { "ShowVault", METHOD_ROOT, admin_show_vault, .is_fiber = true },
+        { "DestroyVault", METHOD_ROOT, admin_destroy_vault, .is_fiber = true },
+        { "NewRecoveryKey", METHOD_ROOT, admin_new_recovery_key, .is_fiber = true },
+        { "CheckRecords", METHOD_ROOT, admin_check_records, .is_fiber = true },
+        { "PrepareRekey", METHOD_ROOT, admin_prepare_rekey, .is_fiber = true },
+        { "Rekey", METHOD_ROOT, admin_rekey, .is_fiber = true, .is_stream = true },
         {},
 };
 

@@ -10,6 +10,15 @@
 #include "platform/platform.h"
 #include "util/worker.h"
 
+/* A rekeying of the store, as far as it concerns this process (admin-rekey.c). */
+typedef struct RekeyState {
+        Keyring *next; /* prepared: the key that root is about to put in place */
+        bool is_running;
+        uint64_t n_done, n_total;
+        int result;       /* of the last run */
+        uid_t failed_uid; /* whose vault stopped it; UID_INVALID */
+} RekeyState;
+
 /* Everything the methods work on; made and ended by daemon/manager.c. */
 
 typedef struct Manager {
@@ -23,6 +32,7 @@ typedef struct Manager {
         Logins *logins;
         Worker *worker;
         Users *users;
+        RekeyState rekey;
         char hostname[256];
 } Manager;
 
@@ -44,6 +54,9 @@ void manager_origin(Manager *m, Call *call, Origin *ret);
 
 /* A record of what the caller did, or was refused within the method: uid, process and origin are filled in. */
 void manager_audit(Manager *m, Call *call, AuditEvent event);
+
+/* Goes on with a rekeying that is half done, beside everything else. */
+int manager_start_rekey(Manager *m);
 
 /* ServerOptions.admit: refuses, and records, by the method's class and where the caller comes from. */
 int manager_admit(Call *call, const Method *method, void *userdata);

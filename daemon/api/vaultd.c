@@ -9,6 +9,7 @@
 
 #include "api/choice.h"
 #include "api/logins.h"
+#include "store/recovery.h"
 #include "util/clock.h"
 #include "util/fiber.h"
 
@@ -256,6 +257,23 @@ static int doctor_origin(Manager *m, Call *call, json_object *array) {
                                            : finding(array, "origin", "warning", "PAM registered no login that this comes from", "See: man pam_vaultd");
 }
 
+/* What concerns everybody on the host: whether there could be a backup, and whether keys are half changed. */
+static int doctor_keys(Manager *m, json_object *array) {
+        uint8_t public[RECOVERY_KEY_SIZE];
+        int r;
+
+        r = recovery_record_read(m->store, m->keyring, public, NULL);
+        if (r == -ENOENT)
+                r = finding(array, "recovery", "warning", "there is no recovery key, so there can be no backup", "Run: sudo vaultctl admin init");
+        else if (r == -EBADMSG)
+                r = finding(array, "recovery", "fault", "the recovery key is damaged, or was not put there by vaultd", "Run: sudo vaultctl admin init --new-recovery-key");
+        else if (r >= 0)
+                r = finding(array, "recovery", "ok", "there is a recovery key for backups", NULL);
+        if (r >= 0 && keyring_has_previous(m->keyring) && !m->rekey.is_running)
+                r = finding(array, "keys", "fault", "the keys are half changed: the former one still opens vaults", "Run: sudo vaultctl admin rekey");
+        return r;
+}
+
 static int doctor_findings(Manager *m, const Vault *vault, const Failure *failure, json_object *array) {
         int r;
 
@@ -266,6 +284,8 @@ static int doctor_findings(Manager *m, const Vault *vault, const Failure *failur
         if (r >= 0)
                 r = m->platform ? finding(array, "platform", "ok", "a workspace key for the Claude Platform is loaded", NULL)
                                 : finding(array, "platform", "warning", "no workspace key: agent sessions cannot be started", "Give vaultd the credential vaultd.workspace-key");
+        if (r >= 0)
+                r = doctor_keys(m, array);
         if (r >= 0)
                 r = finding(array, "presence", "warning", "authority calls do not ask for a present human yet: an agent with your uid may connect and disconnect", NULL);
         return r;

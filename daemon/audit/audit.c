@@ -47,6 +47,10 @@ static const AuditName audit_names[] = {
         [AUDIT_VAULT_SET_ASIDE] = { "fd86e246189348c5a913e7508581d96c", "vault set aside" },
         [AUDIT_TOKEN_READ] = { "5ac82a3afe6c4d29947ba5aaffee5290", "token read" },
         [AUDIT_TOKEN_KEPT] = { "e604b9f01c2b4042bf98ecf4ee92a3df", "token kept" },
+        [AUDIT_VAULT_DESTROYED] = { "a1aa1111b47a42b18b2aa658d0c01fe2", "vault destroyed" },
+        [AUDIT_RECOVERY_KEY] = { "efacbcd902794f848f74552f4040d676", "recovery key made" },
+        [AUDIT_REKEY_BEGUN] = { "c9a14a6df3b34bb39ceabb36ca9182d0", "rekeying begun" },
+        [AUDIT_REKEY_DONE] = { "4fb35710dfef46d2accea1f57ddd965a", "rekeying done" },
 };
 
 #define AUDIT_TEXT_MAX 256U

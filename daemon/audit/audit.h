@@ -33,6 +33,10 @@ typedef enum AuditKind {
         AUDIT_VAULT_SET_ASIDE,
         AUDIT_TOKEN_READ,
         AUDIT_TOKEN_KEPT,
+        AUDIT_VAULT_DESTROYED,
+        AUDIT_RECOVERY_KEY,
+        AUDIT_REKEY_BEGUN,
+        AUDIT_REKEY_DONE,
 } AuditKind;
 
 /* Where a caller comes from. Decoration: a pid's files in /proc. */

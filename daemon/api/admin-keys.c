@@ -55,7 +55,8 @@ int admin_new_recovery_key(Call *call, json_object *parameters, void *userdata) 
                 r = make_recovery_key(m, p.is_replacing, now, &text);
                 if (r == 0) {
                         created = now;
-                        admin_record(call, AUDIT_RECOVERY_KEY, 0, "root", NULL, NULL);
+                        admin_record(call, AUDIT_RECOVERY_KEY, &(Vault){ .user = (char *)"root" }, NULL,
+                                        NULL); /* no vault's */
                 } else if (r == STORE_CONFLICT)
                         r = recovery_record_read(m->store, m->keyring, public, &created);
         }

@@ -196,7 +196,8 @@ static int begin(Manager *m, Call *call, const char *id, Failure *failure) {
                                    : "there is nothing to go on with");
         r = rekey_begin(m->store, m->keyring, &m->rekey.next);
         if (r == 0)
-                admin_record(call, AUDIT_REKEY_BEGUN, 0, "root", NULL, NULL);
+                admin_record(call, AUDIT_REKEY_BEGUN, &(Vault){ .user = (char *)"root" }, NULL,
+                                NULL); /* no vault's */
         return r;
 }
 

@@ -136,8 +136,10 @@ static int destroy_vault(
                                 (unsigned)d.uid);
         if (r != 0)
                 return r;
-        admin_record(call, AUDIT_VAULT_DESTROYED, d.uid, isempty(d.user) ? NULL : d.user,
-                        isempty(d.id) ? NULL : d.id, p->is_aside ? "what was set aside" : NULL);
+        const Vault gone = {
+                .uid = d.uid, .user = isempty(d.user) ? NULL : d.user, .id = isempty(d.id) ? NULL : d.id
+        };
+        admin_record(call, AUDIT_VAULT_DESTROYED, &gone, NULL, p->is_aside ? "what was set aside" : NULL);
         erased = store_scrub(m->store, m->event);
         if (erased < 0)
                 log_warning("the vault of uid %u is destroyed, but the store's file could not be gone "

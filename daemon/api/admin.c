@@ -88,53 +88,49 @@ static int find_by_name(Manager *m, const char *user, uid_t *ret, Failure *failu
         return 0;
 }
 
+int admin_find_uid(Manager *m, int64_t said, const char *user, uid_t *ret, Failure *failure) {
+        if (user)
+                return find_by_name(m, user, ret, failure);
+        *ret = (uid_t)said;
+        return 0;
+}
+
+int admin_find_vault(Manager *m, int64_t said, const char *user, Vault **ret, Failure *failure) {
+        uid_t uid = UID_INVALID;
+        int r = admin_find_uid(m, said, user, &uid, failure);
+
+        if (r != 0)
+                return r;
+        r = vault_record_read(m->store, m->keyring, uid, ret);
+        if (r == -EBADMSG && manager_damage(m, uid, failure) == FAILED)
+                return FAILED;
+        if (r == -ENOENT)
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users",
+                                "uid %u has no vault", (unsigned)uid);
+        return r;
+}
+
 const char *admin_check_subject(int64_t uid, const char *user) {
         if (!user == (uid == -1) || uid < -1 || uid >= (int64_t)UID_INVALID)
                 return "uid";
         return user && isempty(user) ? "user" : NULL;
 }
 
-int admin_find_uid(Manager *m, int64_t uid, const char *user, uid_t *ret, Failure *failure) {
-        if (user)
-                return find_by_name(m, user, ret, failure);
-        *ret = (uid_t)uid;
-        return 0;
-}
-
-int admin_find_vault(Manager *m, int64_t uid, const char *user, Vault **ret, Failure *failure) {
-        uid_t found = UID_INVALID;
-        int r = admin_find_uid(m, uid, user, &found, failure);
-
-        if (r != 0)
-                return r;
-        r = vault_record_read(m->store, m->keyring, found, ret);
-        if (r == -EBADMSG && manager_damage(m, found, failure) == FAILED)
-                return FAILED;
-        if (r == -ENOENT)
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl admin users",
-                                "uid %u has no vault", (unsigned)found);
-        return r;
-}
-
-void admin_record(Call *call, AuditKind kind, uid_t uid, const char *user, const char *vault_id,
-                const char *reason) {
+void admin_record(Call *call, AuditKind kind, const Vault *v, const char *service, const char *reason) {
         const Principal *p = call_principal_with_audit(call);
         const AuditOrigin from = {
                 .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session
         };
 
         audit_record(&(AuditEvent){ .kind = kind,
-                        .uid = uid,
-                        .user = user,
+                        .uid = v->uid,
+                        .user = v->user,
                         .verdict = "done",
                         .reason = reason,
-                        .object = vault_id,
+                        .service = service,
+                        .object = v->id,
                         .pid = p->pid,
                         .origin = &from });
-}
-
-static void record(Call *call, AuditKind kind, const Vault *v, const char *reason) {
-        admin_record(call, kind, v->uid, v->user, v->id, reason);
 }
 
 static int change_state(Manager *m, Call *call, Vault *v, VaultState state, AuditKind kind,
@@ -146,7 +142,7 @@ static int change_state(Manager *m, Call *call, Vault *v, VaultState state, Audi
                                 "the vault of uid %u was changed by somebody else meanwhile",
                                 (unsigned)v->uid);
         if (r == 0)
-                record(call, kind, v, reason);
+                admin_record(call, kind, v, NULL, reason);
         return r;
 }
 
@@ -193,7 +189,7 @@ static int begin_anew(Manager *m, Call *call, Vault **v, const char *user, Failu
                                 (unsigned)(*v)->uid);
         if (r < 0)
                 return r;
-        record(call, AUDIT_VAULT_SET_ASIDE, *v, NULL);
+        admin_record(call, AUDIT_VAULT_SET_ASIDE, *v, NULL, NULL);
         r = manager_open_vault(m, (*v)->uid, user, &fresh, failure);
         if (r != 0)
                 return r;

@@ -39,6 +39,7 @@ static void print_help(void) {
                "  --config-dir DIR          the administrator's files (default " VAULTD_CONFIG_DIR ")\n"
                "  --vendor-dir DIR          the shipped files (default " VAULTD_VENDOR_DIR ")\n"
                "  --runtime-dir DIR         registered logins (default " VAULTD_RUNTIME_DIR ")\n"
+               "  --journal-head FILE       what the journal knows of the database (default: it is not asked)\n"
                "  --kek-file FILE           key of 32 bytes (default: the credential vaultd.kek)\n"
                "  --workspace-key-file FILE key of the Claude Platform workspace (default: the credential vaultd.workspace-key)\n"
                "  --listen NAME=PATH        listen there instead of on sockets from the service manager; NAME is public, control or web\n"
@@ -79,6 +80,7 @@ enum {
         OPTION_CONFIG,
         OPTION_VENDOR,
         OPTION_RUNTIME,
+        OPTION_JOURNAL_HEAD,
         OPTION_KEK,
         OPTION_WORKSPACE,
         OPTION_LISTEN,
@@ -92,6 +94,7 @@ static const struct option long_options[] = {
         { "config-dir", required_argument, NULL, OPTION_CONFIG },
         { "vendor-dir", required_argument, NULL, OPTION_VENDOR },
         { "runtime-dir", required_argument, NULL, OPTION_RUNTIME },
+        { "journal-head", required_argument, NULL, OPTION_JOURNAL_HEAD },
         { "kek-file", required_argument, NULL, OPTION_KEK },
         { "workspace-key-file", required_argument, NULL, OPTION_WORKSPACE },
         { "listen", required_argument, NULL, OPTION_LISTEN },
@@ -118,6 +121,9 @@ static int parse_options(int argc, char **argv, Options *o) {
                         break;
                 case OPTION_RUNTIME:
                         o->daemon.runtime_dir = optarg;
+                        break;
+                case OPTION_JOURNAL_HEAD:
+                        o->daemon.journal_head_file = optarg;
                         break;
                 case OPTION_KEK:
                         o->daemon.kek_file = optarg;
@@ -298,6 +304,8 @@ static int run(const Options *o) {
                 log_info("vaultd " VAULTD_VERSION " is ready");
                 r = server_loop(server);
                 (void)sd_notify(false, "STOPPING=1");
+                if (r >= 0)
+                        r = m->exit_status;
         }
         return r;
 }
@@ -322,5 +330,5 @@ int main(int argc, char **argv) {
         if (r < 0)
                 log_error("vaultd ends: %s", strerror(-r));
         log_close();
-        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return r < 0 ? EXIT_FAILURE : r;
 }

@@ -5,10 +5,13 @@
 
 #include <stdio.h>
 
+#include "api/history.h"
 #include "api/logins.h"
+#include "api/transfer.h"
 #include "audit/audit.h"
 #include "manager.h"
 #include "store/rekey.h"
+#include "store/replacement.h"
 #include "util/fiber.h"
 #include "util/log.h"
 
@@ -99,14 +102,15 @@ static int start_engines(Manager *m, const DaemonOptions *o) {
         if (r < 0)
                 return r;
         r = oauth_new(&(OauthOptions){ .event = m->event, .http = m->http, .store = m->store, .keyring = m->keyring, .config = m->config,
-                                      .hostname = m->hostname },
+                                      .hostname = m->hostname, .is_held = history_is_behind(m->history, NULL) },
                         &m->oauth);
         if (r < 0)
                 return r;
         r = start_platform(m, o);
         if (r < 0)
                 return r;
-        return m->platform ? fiber_spawn(m->event, recover, NULL, m, NULL) : 0;
+        /* Nothing works by itself on a store that nobody vouches for. */
+        return m->platform && !history_is_behind(m->history, NULL) ? fiber_spawn(m->event, recover, NULL, m, NULL) : 0;
 }
 
 int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
@@ -125,6 +129,8 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                 r = load_keyring(m, o);
         if (r < 0)
                 return r;
+        m->state_dir = o->state_dir;
+        store_replacement_forget(o->state_dir);
         r = store_open(o->state_dir, m->config->map_size, event, &m->store);
         if (r < 0) {
                 log_error("the store in %s cannot be opened: %s", o->state_dir,
@@ -142,6 +148,11 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                                 : half_done == -EBADMSG    ? "its note about the key is damaged; restore it from a backup"
                                                            : strerror(-half_done));
                 return half_done;
+        }
+        r = history_new(event, m->store, o->journal_head_file, o->is_trusting_owner, &m->history);
+        if (r < 0) {
+                log_error("the history of the store cannot be read: %s", strerror(-r));
+                return r;
         }
         r = logins_new(event, o->runtime_dir, &m->logins);
         if (r < 0) {
@@ -174,6 +185,8 @@ Manager *manager_free(Manager *m) {
         (void)users_free(m->users);
         (void)worker_free(m->worker);
         (void)logins_free(m->logins);
+        (void)transfer_free(m->transfer);
+        (void)history_free(m->history);
         (void)store_free(m->store);
         (void)keyring_free(m->rekey.next);
         (void)keyring_free(m->keyring);

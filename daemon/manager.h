@@ -6,6 +6,7 @@
 /* What the command line says. Strings are borrowed. */
 typedef struct DaemonOptions {
         const char *state_dir, *config_dir, *vendor_dir, *runtime_dir;
+        const char *journal_head_file; /* what the journal knows of the store (api/history.h); NULL: it is not asked */
         const char *kek_file, *workspace_key_file;
         bool is_trusting_owner; /* tests: files of our own uid count as root's */
 } DaemonOptions;

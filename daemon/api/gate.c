@@ -16,6 +16,7 @@
  * Who may call: ipc, through ServerOptions.admit. */
 
 #include "api/manager.h"
+#include "api/transfer.h"
 #include "audit/audit.h"
 #include "identity/process.h"
 #include "util/buffer.h"
@@ -167,6 +168,30 @@ static int admit_container(Manager *m, Call *call, const Method *method, const O
         return refuse_container(call, method, origin);
 }
 
+/* While a restore is under way whatever is written would be lost with the file that it replaces. */
+static int refuse_while_restoring(Call *call) {
+        Failure failure = {};
+        int r;
+
+        r = failure_set(&failure, FAILURE_NOT_ALLOWED, "Try again when it has ended", "a restore of the store is under way");
+        if (r == FAILED)
+                r = manager_reply_failure(call, &failure);
+        failure_done(&failure);
+        return r < 0 ? r : 1;
+}
+
+/* The web pages work on flows, which are in the store too. */
+static int admit_web(Manager *m, Call *call) {
+        Failure failure = {};
+        int r;
+
+        r = manager_refuse_old_store(m, &failure);
+        if (r == FAILED)
+                r = manager_reply_failure(call, &failure) < 0 ? -ENOMEM : 1;
+        failure_done(&failure);
+        return r;
+}
+
 int manager_admit(Call *call, const Method *method, void *userdata) {
         bool is_authority = method->class == METHOD_AUTHORITY;
         Manager *m = userdata;
@@ -174,10 +199,12 @@ int manager_admit(Call *call, const Method *method, void *userdata) {
         Origin origin;
         int r;
 
+        if (transfer_is_restore(m->transfer))
+                return refuse_while_restoring(call);
         if (method->class == METHOD_ROOT)
                 return admit_root(call);
         if (method->class == METHOD_WEB)
-                return 0;
+                return admit_web(m, call);
         if (rule == ELEVATED_AUTO)
                 rule = is_authority ? ELEVATED_REFUSE : ELEVATED_RECORD;
 

@@ -6,6 +6,7 @@
  * A failure is for the person who made the call and says what mends it; a fault of this host goes to the journal, and the
  * caller learns only that there was one. */
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "api/manager.h"
@@ -15,7 +16,7 @@
 #include "util/encode.h"
 
 const Interface *const manager_interfaces[] = {
-        &interface_vaultd, &interface_connect, &interface_token, &interface_session, &interface_login, &interface_admin, &interface_web, NULL,
+        &interface_vaultd, &interface_connect, &interface_token, &interface_session, &interface_login, &interface_admin, &interface_store, &interface_web, NULL,
 };
 
 static const char *const failure_names[] = {
@@ -79,6 +80,12 @@ int manager_reply_failure(Call *call, const Failure *failure) {
                 return -ENOMEM;
         }
         return call_error(call, failure_names[failure->kind], parameters);
+}
+
+void manager_restart(Manager *m) {
+        m->exit_status = EXIT_STATUS_RESTART;
+        /* Through the loop, as a stop by the service manager. */
+        (void)kill(getpid(), SIGTERM);
 }
 
 int manager_reply_outcome(Call *call, int r, const Failure *failure) {

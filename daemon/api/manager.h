@@ -33,6 +33,10 @@ typedef struct Manager {
         Worker *worker;
         Users *users;
         RekeyState rekey;
+        struct History *history;
+        struct Transfer *transfer; /* a backup or restore under way; NULL */
+        const char *state_dir;
+        int exit_status; /* what the process is to end with; 0 */
         char hostname[256];
 } Manager;
 
@@ -91,4 +95,11 @@ json_object *strv_to_json(char *const *list);
 /* FAILED (NOT_CONNECTED) with exactly the text of O10. */
 int failure_not_connected(Failure *failure, const ServiceProfile *profile);
 
+/* Ends the process, which the service manager then starts anew: after the store's file has changed under it. */
+#define EXIT_STATUS_RESTART 75 /* EX_TEMPFAIL; RestartForceExitStatus= in the unit */
+void manager_restart(Manager *m);
+/* FAILED when the store is an older one that nobody has accepted (history.h): then no vault is opened. */
+int manager_refuse_old_store(Manager *m, Failure *failure);
+
+extern const Interface interface_store;
 extern const Interface interface_vaultd, interface_connect, interface_token, interface_session, interface_login, interface_admin, interface_web;

@@ -8,6 +8,7 @@
  * other case (first call, closed vault, name that changed, damage) takes the way of all methods. */
 
 #include "api/choice.h"
+#include "api/history.h"
 #include "api/logins.h"
 #include "store/recovery.h"
 #include "util/clock.h"
@@ -257,6 +258,25 @@ static int doctor_origin(Manager *m, Call *call, json_object *array) {
                                            : finding(array, "origin", "warning", "PAM registered no login that this comes from", "See: man pam_vaultd");
 }
 
+/* Whether an older database in place of the newest would be found. */
+static int doctor_history(Manager *m, json_object *array) {
+        StoreChain known;
+
+        if (history_is_behind(m->history, NULL))
+                return finding(array, "history", "fault", "an older database was put in place of this host's newest; no vault is opened", "Run: sudo vaultctl admin accept-store");
+        switch (history_known(m->history, &known)) {
+        case HISTORY_KNOWN:
+                return finding(array, "history", "ok", "the database is not older than the journal knows", NULL);
+        case HISTORY_NOTHING:
+                return finding(array, "history", "ok", "the journal knew nothing of this database at the start", NULL);
+        case HISTORY_NOT_ASKED:
+                return finding(array, "history", "warning", "an older database would not be noticed: the journal was not asked at the start", "See: systemctl status vaultd-journal-head");
+        case HISTORY_UNREADABLE:
+                break;
+        }
+        return finding(array, "history", "fault", "what the journal knows of the database cannot be read", "See: systemctl status vaultd-journal-head");
+}
+
 /* What concerns everybody on the host: whether there could be a backup, and whether keys are half changed. */
 static int doctor_keys(Manager *m, json_object *array) {
         uint8_t public[RECOVERY_KEY_SIZE];
@@ -306,6 +326,8 @@ static int method_doctor(Call *call, json_object *parameters, void *userdata) {
                 r = doctor_findings(m, vault, &failure, array);
         if (r >= 0)
                 r = doctor_origin(m, call, array);
+        if (r >= 0)
+                r = doctor_history(m, array);
         if (r >= 0)
                 r = call_reply(call, json_build("findings", 'o', TAKE_PTR(array), NULL));
         failure_done(&failure);

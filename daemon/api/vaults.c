@@ -19,6 +19,7 @@
 
 #include <stdio.h>
 
+#include "api/history.h"
 #include "api/manager.h"
 #include "audit/audit.h"
 #include "util/clock.h"
@@ -173,6 +174,18 @@ static int vault_is_closed(uid_t uid, VaultState state, Failure *failure) {
         return r;
 }
 
+int manager_refuse_old_store(Manager *m, Failure *failure) {
+        int r;
+
+        if (!history_is_behind(m->history, NULL))
+                return 0;
+        r = failure_set(failure, FAILURE_VAULT_CLOSED, "Ask your administrator to run: vaultctl admin accept-store",
+                        "an older database was put in place of this host's newest, so no vault is opened");
+        if (r == FAILED)
+                failure->state = strdup("behind");
+        return r;
+}
+
 int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Failure *failure) {
         _cleanup_(vault_freep) Vault *vault = NULL;
         int r;
@@ -183,6 +196,9 @@ int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Fai
                                 "uids %u to %u",
                                 user, (unsigned)uid, (unsigned)m->config->uid_min,
                                 (unsigned)m->config->uid_max);
+        r = manager_refuse_old_store(m, failure);
+        if (r != 0)
+                return r;
         r = vault_record_read(m->store, m->keyring, uid, &vault);
         if (r == -ENOENT) {
                 r = vault_make(m, uid, user);

@@ -21,6 +21,7 @@ typedef struct OauthOptions {
         Keyring *keyring;
         const Config *config;
         const char *hostname;
+        bool is_held; /* without the sweeper: nothing is to be done by itself */
 } OauthOptions;
 
 /* Starts the sweeper, which ends what a crash left half-way and what nobody claimed in time. */

@@ -220,7 +220,7 @@ int oauth_new(const OauthOptions *options, Oauth **ret) {
                 .keyring = options->keyring, .config = options->config, .hostname = strdup(options->hostname) };
         if (!o->hostname)
                 return -ENOMEM;
-        r = fiber_spawn(o->event, oauth_sweep, oauth_sweep_done, o, &o->sweeper);
+        r = options->is_held ? 0 : fiber_spawn(o->event, oauth_sweep, oauth_sweep_done, o, &o->sweeper);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(o);

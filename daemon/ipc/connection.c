@@ -52,11 +52,11 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
         if (r < 0)
                 return r;
         payer = connection_payer(s, door, principal.uid);
-        r = accounts_open(s->accounts, payer, &account);
+        r = accounts_open(server_accounts(s, door), payer, &account);
         if (r < 0) {
                 log_budget_line(s->log, LOG_INFO, payer, "refused a connection of uid %u: %s", (unsigned)principal.uid,
                                 r == -EDQUOT ? "it has too many" : strerror(-r));
-                return r == -EDQUOT && refusal_keep(s, payer, fd) >= 0 ? 0 : r;
+                return r == -EDQUOT && refusal_keep(s, door, payer, fd) >= 0 ? 0 : r;
         }
 
         c = calloc(1, sizeof(Connection));
@@ -65,8 +65,7 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
                 return -ENOMEM;
         }
         *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer, .is_prepaid = true };
-        if (door == DOOR_PUBLIC)
-                account_spend_step(account);
+        account_spend_step(account);
         /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
         c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
         c->output.limit = OUTPUT_SIZE_MAX;
@@ -146,7 +145,7 @@ void connection_reconsider(Connection *c) {
 }
 
 void connection_spend_step(Connection *c) {
-        if (c->door == DOOR_PUBLIC && !c->is_prepaid)
+        if (!c->is_prepaid)
                 account_spend_step(c->account);
         c->is_prepaid = false;
 }

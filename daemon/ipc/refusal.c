@@ -20,7 +20,7 @@ struct Refusal {
         Refusal *next;
 };
 
-int refusal_keep(Server *s, uid_t payer, int fd) {
+int refusal_keep(Server *s, Door door, uid_t payer, int fd) {
         Account *account;
         Refusal *f;
         int r;
@@ -30,7 +30,7 @@ int refusal_keep(Server *s, uid_t payer, int fd) {
         f = malloc(sizeof(Refusal));
         if (!f)
                 return -ENOMEM;
-        r = accounts_refuse(s->accounts, payer, &account);
+        r = accounts_refuse(server_accounts(s, door), payer, &account);
         if (r < 0) {
                 free(f);
                 return r;

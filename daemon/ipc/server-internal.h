@@ -71,7 +71,8 @@ struct Server {
         sd_event_source *refusal_timer;
         sd_event_source *release; /* uids that have used up their steps */
         bool is_releasing;        /* that one is set */
-        Accounts *accounts;
+        Accounts *accounts;       /* of the public door */
+        Accounts *inner_accounts; /* of the doors that are not for all */
         Schedule schedule;
         LogBudget *log;
         Listener *listeners;
@@ -150,6 +151,8 @@ void call_hand_over(Call *call);
 /* The client has left. */
 void call_abandon(Call *call);
 
+/* Where uids are charged that come through this door. */
+Accounts *server_accounts(Server *s, Door door);
 /* Pays for one step. */
 void connection_spend_step(Connection *c);
 

@@ -225,6 +225,22 @@ int server_loop(Server *s) {
         return r < 0 ? r : code;
 }
 
+/* Root and vaultd-web may be busy at the public door as well, or somebody in their name: whatever they are charged for there, a login
+ * finds the control socket as it is, and a browser the pages. */
+Accounts *server_accounts(Server *s, Door door) {
+        return door == DOOR_PUBLIC ? s->accounts : s->inner_accounts;
+}
+
+static int server_open_accounts(Server *s) {
+        Limits inner = s->options.limits;
+        int r;
+
+        r = accounts_new(&s->options.limits, &s->accounts);
+        /* What these are asked is never put off. */
+        inner.n_steps_per_sec = 0;
+        return r < 0 ? r : accounts_new(&inner, &s->inner_accounts);
+}
+
 int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         _cleanup_(server_freep) Server *s = calloc(1, sizeof(Server));
         int r;
@@ -239,7 +255,7 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         s->read_buffer = malloc(READ_SIZE);
         if (!s->read_buffer)
                 return -ENOMEM;
-        r = accounts_new(&options->limits, &s->accounts);
+        r = server_open_accounts(s);
         if (r < 0)
                 return r;
         if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, sd_event_get_fd(event), &(struct epoll_event){ .events = EPOLLIN, .data.ptr = s }) < 0)
@@ -283,6 +299,7 @@ Server *server_free(Server *s) {
                 free(l);
         }
         (void)accounts_free(s->accounts);
+        (void)accounts_free(s->inner_accounts);
         sd_event_source_disable_unref(s->timer);
         sd_event_source_disable_unref(s->resume);
         sd_event_source_disable_unref(s->refusal_timer);

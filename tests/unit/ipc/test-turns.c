@@ -387,6 +387,27 @@ static void doors_that_are_not_for_all_have_no_such_limit(void **state) {
         toy_turn(toy);
 }
 
+/* A monitoring script of root's that is out of hand must cost nobody his login. */
+static void who_is_busy_at_the_public_door_is_heard_at_the_others(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 1000000, .n_calls = 4, .n_streams = 8, .n_steps_per_sec = 2 });
+        int fd[4], pair[2];
+
+        for (unsigned i = 0; i < ELEMENTSOF(fd); i++) {
+                fd[i] = toy_connect(toy);
+                for (unsigned k = 0; k < 100; k++)
+                        toy_say(fd[i], ECHO);
+        }
+        toy_turn(toy);
+        assert_in_range(toy->n_calls, 0, 10); /* it has as many connections as it may, and waits */
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(server_add_connection(toy->server, pair[0], DOOR_CONTROL), 0);
+        toy_say(pair[1], ECHO);
+        toy_expect(toy, pair[1], "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"toy\"}}");
+        (void)close(pair[1]);
+        for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
+                (void)close(fd[i]);
+}
+
 static void refused_connection_is_kept_for_a_moment(void **state) {
         _cleanup_(toy_freep) Toy *toy = toy_new_with_times(&(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 }, USEC_PER_SEC, 500 * USEC_PER_MSEC);
         int fd[7];
@@ -452,6 +473,7 @@ int main(void) {
                 cmocka_unit_test(new_connection_counts_as_a_call),
                 cmocka_unit_test(bytes_that_make_no_message_count_as_well),
                 cmocka_unit_test(doors_that_are_not_for_all_have_no_such_limit),
+                cmocka_unit_test(who_is_busy_at_the_public_door_is_heard_at_the_others),
                 cmocka_unit_test(refused_connection_is_kept_for_a_moment),
                 cmocka_unit_test(refused_connections_are_the_first_to_go_without_descriptors),
         };

@@ -41,8 +41,8 @@ uid_t call_peer_uid(Call *call) {
 }
 
 /* Says why vaultd is out of reach, and for the installed system what to do. */
-static int fault_set_unreachable(Fault *f, const char *path, bool is_system_socket, int error) {
-        const char *hint = is_system_socket ? "Ask your administrator to run: systemctl start vaultd.socket"
+static int fault_set_unreachable(const Context *c, int error, Fault *f) {
+        const char *hint = c->is_system_socket ? "Ask your administrator to run: systemctl start vaultd.socket"
                                             : NULL;
         const char *why;
 
@@ -58,6 +58,9 @@ static int fault_set_unreachable(Fault *f, const char *path, bool is_system_sock
                 hint = "Run: vaultctl doctor";
                 break;
         case EACCES:
+                if (c->is_control)
+                        return fault_set(f, EXIT_CODE_REFUSED, "io.vaultd.client.RootOnly", "Run it with sudo, or as root",
+                                        "This command is for administrators: %s is root's alone", c->socket_path);
                 why = "this user may not open the socket";
                 hint = "Run: vaultctl doctor";
                 break;
@@ -67,14 +70,14 @@ static int fault_set_unreachable(Fault *f, const char *path, bool is_system_sock
         case EPIPE:
         case ECONNRESET:
                 why = "it closed the connection without an answer";
-                hint = is_system_socket ? "Ask your administrator to look at: journalctl -u vaultd" : NULL;
+                hint = c->is_system_socket ? "Ask your administrator to look at: journalctl -u vaultd" : NULL;
                 break;
         default:
                 why = strerror(-error);
                 break;
         }
         return fault_set(f, EXIT_CODE_UNREACHABLE, "io.vaultd.client.Unreachable", hint,
-                        "Cannot reach vaultd at %s: %s", path, why);
+                        "Cannot reach vaultd at %s: %s", c->socket_path, why);
 }
 
 int call_open(const Context *c, Call **ret, Fault *fault) {
@@ -87,7 +90,7 @@ int call_open(const Context *c, Call **ret, Fault *fault) {
         r = wire_client_connect(
                         c->socket_path, now_monotonic() + CONNECT_USEC, c->is_system_socket, &call->wire);
         if (r < 0)
-                return fault_set_unreachable(fault, c->socket_path, c->is_system_socket, r);
+                return fault_set_unreachable(c, r, fault);
         *ret = TAKE_PTR(call);
         return 0;
 }
@@ -105,7 +108,7 @@ int call_send(Call *call, const char *method, json_object *parameters, bool want
         call->wants_more = wants_more;
         r = wire_client_send(call->wire, text, strlen(text), now_monotonic() + CONNECT_USEC);
         if (r < 0)
-                return fault_set_unreachable(fault, call->socket_path, false, r);
+                return fault_set_unreachable(&(Context){ .socket_path = call->socket_path }, r, fault);
         return 0;
 }
 
@@ -152,7 +155,7 @@ int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameter
         if (r == -EMSGSIZE)
                 return fault_set_bad_reply(fault, "it is larger than 1 MiB");
         if (r < 0)
-                return fault_set_unreachable(fault, call->socket_path, false, r);
+                return fault_set_unreachable(&(Context){ .socket_path = call->socket_path }, r, fault);
         r = json_parse(text, size, &json_limits_wire, &message);
         if (r == -ENOMEM)
                 return fault_set_memory(fault);

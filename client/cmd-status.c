@@ -4,7 +4,7 @@
  *
  * Sections without entries are left out, apart from the connections, where the reader is told how to make the first one. A
  * state other than active is coloured and followed by what mends it, so that the screen answers "why does my agent not
- * work" by itself. The JSON form is the daemon's reply. */
+ * work" by itself. Ids of logins are left to the JSON form, which is the daemon's reply: with them a row is wider than a terminal. */
 
 #include "client/call.h"
 #include "client/command.h"
@@ -129,7 +129,7 @@ static int print_flows(const Context *c, json_object *flows, Fault *fault) {
 }
 
 static int print_logins(const Context *c, json_object *logins, Fault *fault) {
-        static const char *const header[] = { "LOGIN", "SERVICE", "TERMINAL", "FROM", "SINCE" };
+        static const char *const header[] = { "SERVICE", "TERMINAL", "FROM", "SINCE" };
         _cleanup_(table_freep) Table *table = table_new(ELEMENTSOF(header), header);
 
         if (!table)
@@ -137,7 +137,6 @@ static int print_logins(const Context *c, json_object *logins, Fault *fault) {
         for (size_t i = 0; i < json_object_array_length(logins); i++) {
                 json_object *login = json_object_array_get_idx(logins, i);
 
-                table_add(table, json_string(login, "id"));
                 table_add(table, json_string(login, "service"));
                 table_add(table, json_string(login, "tty"));
                 table_add(table, json_string(login, "rhost"));

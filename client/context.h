@@ -20,6 +20,7 @@ typedef enum ExitCode {
 
 typedef struct Context {
         const char *socket_path;
+        bool is_control;       /* a command for root; see command.h */
         bool is_system_socket; /* the path of the installed system, whose listener must be root */
         bool is_json;
         bool is_styled; /* colours and links may go to human */

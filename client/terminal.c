@@ -123,7 +123,7 @@ int terminal_ask_line(const char *question, char **ret) {
 }
 
 int terminal_ask_yes(const char *question) {
-        for (;;) {
+        for (unsigned tries = 3; tries > 0; tries--) {
                 _cleanup_(freep) char *answer = NULL;
                 int r;
 
@@ -136,6 +136,7 @@ int terminal_ask_yes(const char *question) {
                         return 0;
                 complain("Please answer yes or no.");
         }
+        return 0;
 }
 
 void terminal_progress(const Context *c, const char *text) {

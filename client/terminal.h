@@ -21,7 +21,7 @@ bool terminal_is_headless(void);
 int terminal_read_line(char **ret);
 /* The same behind a question on stderr, which is shown only when somebody can be asked. */
 int terminal_ask_line(const char *question, char **ret);
-/* 1 yes, 0 no (also an empty answer); -ENODATA at the end of input. */
+/* 1 yes, 0 no (also an empty answer, and three that are neither); -ENODATA at the end of input. */
 int terminal_ask_yes(const char *question);
 
 /* A line that is replaced by the next one; text NULL clears it. Only on a styled terminal behind stderr. */

@@ -86,6 +86,7 @@ static void context_set_socket(Context *c, const Command *command, const char *o
 
         c->socket_path = option ?: (!isempty(variable) ? variable : standard);
         c->is_system_socket = streq(c->socket_path, standard);
+        c->is_control = command->is_control;
 }
 
 /* A command line that names no command. */

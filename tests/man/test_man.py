@@ -20,7 +20,7 @@ import pytest
 import truth
 
 PAGES = {path.name: path for path in sorted((truth.ROOT / "man").glob("*.[1-8]"))}
-BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD") or truth.ROOT / "build" / "check")
+BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD") or truth.ROOT / "build" / "check-gcc")
 VAULTCTL = str(BUILD / "client" / "vaultctl")
 VAULTD = str(BUILD / "daemon" / "vaultd")
 VAULTD_WEB = str(BUILD / "daemon" / "web" / "vaultd-web")

@@ -19,7 +19,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD") or ROOT / "build" / "check")
+BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD") or ROOT / "build" / "check-gcc")
 VAULTCTL = str(BUILD / "client" / "vaultctl")
 
 

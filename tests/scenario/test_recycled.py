@@ -176,6 +176,12 @@ def test_admin_is_for_root_alone(world):
     assert reply["error"] == "org.varlink.service.InterfaceNotFound"
 
 
+def test_a_user_who_runs_an_admin_command_is_told_to_be_root(world):
+    done = world.vaultctl("alice", "--socket", str(world.sockets["control"]), "admin", "users")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "is for administrators" in done.stderr and "Run it with sudo, or as root" in done.stderr
+
+
 def test_an_outage_locks_nobody_out_who_was_known_within_a_day(world):
     with name_service(world.root, "nosuchservice"):
         assert world.json("alice", "status")["connections"]

@@ -298,3 +298,12 @@ def test_long_line_from_a_script_is_passed_whole():
     with server_with() as server:
         assert run(server, "connect", "notion", "--paste", "--yes", stdin=long).returncode == 0
         assert server.parameters_of("Connect.Paste") == [{"flow": "f1", "redirectUrl": long}]
+
+
+def test_three_answers_that_are_neither_yes_nor_no_are_a_no():
+    with server_with() as server, Terminal(server, "disconnect", "notion") as terminal:
+        for answer in ("perhaps", "clear", "y es"):
+            terminal.expect("[y/N]")
+            terminal.send(answer)
+        assert terminal.finish() == 1 and "Nothing was disconnected" in terminal.text
+        assert not server.parameters_of("Connect.Disconnect")

@@ -12,25 +12,22 @@
 
 #include "platform/platform-internal.h"
 #include "util/clock.h"
+#include "util/fiber.h"
 
-typedef struct Uids {
-        uid_t *list;
+/* A fraction of a millisecond: there may be a million vaults, and calls are served meanwhile. */
+#define RECORDS_PER_TURN 256U
+
+typedef struct HalfMade {
+        uid_t uids[RECORDS_PER_TURN];
         size_t n;
-} Uids;
+} HalfMade;
 
-static int uids_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
-        Uids *uids = userdata;
-        uid_t *grown = reallocarray(uids->list, uids->n + 1, sizeof(uid_t));
+static int half_made_visit(uid_t uid, const VaultSummary *summary, void *userdata) {
+        HalfMade *found = userdata;
 
-        if (!grown)
-                return -ENOMEM;
-        uids->list = grown;
-        uids->list[uids->n++] = key->uid;
+        if (summary && summary->is_half_made)
+                found->uids[found->n++] = uid;
         return 0;
-}
-
-static void uids_done(Uids *uids) {
-        free(uids->list);
 }
 
 /* Keeps the first result that is not 0; a cancellation or lack of memory ends everything. */
@@ -41,27 +38,58 @@ static bool recover_goes_on(int r, int *result, Failure *failure) {
         return r != -ECANCELED && r != -ENOMEM;
 }
 
+/* Goes through the vaults by what can be told without a key; only the few that need it are opened. One that became half made
+ * meanwhile is in the hands of who makes it, and is found whole behind its gate. */
+static int recover_vaults(Platform *p, uint64_t until_usec, int *result, Failure *failure) {
+        uid_t from = 0;
+        int r;
+
+        do {
+                HalfMade found = { .n = 0 };
+
+                r = vault_record_walk(p->store, &from, RECORDS_PER_TURN, half_made_visit, &found);
+                for (size_t i = 0; i < found.n; i++)
+                        if (!recover_goes_on(vault_adopt_only(p, found.uids[i], until_usec, failure), result, failure))
+                                return 0;
+                if (r == VAULTS_GO_ON && fiber_sleep(0) < 0)
+                        return -ECANCELED;
+        } while (r == VAULTS_GO_ON);
+        return r;
+}
+
+/* What was begun by a former run; the rest belongs to somebody who is at work on it. */
+static int list_sessions(Platform *p, uint64_t started_usec, AgentSession ***list, size_t *n) {
+        uid_t from = 0;
+        size_t n_kept = 0;
+        int r;
+
+        do {
+                r = agent_session_record_walk_new(p->store, &from, RECORDS_PER_TURN, list, n);
+                if (r == VAULTS_GO_ON && fiber_sleep(0) < 0)
+                        return -ECANCELED;
+        } while (r == VAULTS_GO_ON);
+        for (size_t i = 0; i < *n; i++)
+                if ((*list)[i]->created_usec < started_usec)
+                        (*list)[n_kept++] = (*list)[i];
+                else
+                        (void)agent_session_free((*list)[i]);
+        *n = n_kept;
+        return r;
+}
+
 int platform_recover(Platform *p) {
-        uint64_t until_usec = now_monotonic() + p->config->adopt_wait_usec;
-        _cleanup_(uids_done) Uids uids = {};
+        uint64_t started_usec = now_realtime(), until_usec = now_monotonic() + p->config->adopt_wait_usec;
         AgentSession **sessions = NULL;
         Failure failure = {};
         size_t n = 0;
         int r, result = 0;
 
-        /* Listed before anything waits: what is added later belongs to somebody who is at work on it. */
-        r = agent_session_record_list(p->store, UID_INVALID, &sessions, &n);
+        r = list_sessions(p, started_usec, &sessions, &n);
         if (r >= 0)
-                r = store_foreach(p->store, RECORD_VAULT, UID_INVALID, uids_visit, &uids);
-        for (size_t i = 0; i < uids.n && r >= 0; i++)
-                if (!recover_goes_on(vault_adopt_only(p, uids.list[i], until_usec, &failure), &result,
-                                    &failure))
-                        break;
+                r = recover_vaults(p, until_usec, &result, &failure);
         for (size_t i = 0; i < n && r >= 0 && result != -ECANCELED; i++)
-                if (startswith(sessions[i]->id, "new-") &&
-                                !recover_goes_on(session_adopt_only(p, sessions[i]->uid, sessions[i]->id,
-                                                                 until_usec, &failure),
-                                                &result, &failure))
+                if (!recover_goes_on(session_adopt_only(p, sessions[i]->uid, sessions[i]->id, until_usec, &failure),
+                                    &result, &failure))
                         break;
         agent_session_list_free(sessions, n);
         return r < 0 ? r : result;

@@ -93,6 +93,8 @@ int agent_session_record_delete(StoreBatch *b, const AgentSession *a) {
         return r < 0 ? r : record_delete(b, &agent_session_type, &key, a);
 }
 
+#define ID_NEW "new-"
+
 static int list_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
         _cleanup_(agent_session_freep) AgentSession *a = NULL;
         RecordList *list = userdata;
@@ -119,4 +121,36 @@ int agent_session_record_list(Store *s, uid_t uid, AgentSession ***ret, size_t *
         *ret = (AgentSession **)list.objects;
         *ret_n = list.n;
         return 0;
+}
+
+typedef struct NewWalk {
+        RecordList list;
+        size_t n_left;
+        uid_t uid; /* of the last one that was looked at */
+} NewWalk;
+
+static int new_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
+        NewWalk *walk = userdata;
+
+        if (walk->n_left == 0 && key->uid != walk->uid) {
+                walk->uid = key->uid;
+                return VAULTS_GO_ON;
+        }
+        walk->uid = key->uid;
+        walk->n_left -= walk->n_left > 0;
+        if (key->id_size < strlen(ID_NEW) || memcmp(key->id, ID_NEW, strlen(ID_NEW)) != 0)
+                return 0;
+        return list_visit(key, value, size, &walk->list);
+}
+
+int agent_session_record_walk_new(Store *s, uid_t *from, size_t n_max, AgentSession ***list, size_t *n) {
+        NewWalk walk = { .list = { (void **)*list, *n, *n }, .n_left = n_max, .uid = *from };
+        int r;
+
+        r = store_foreach_from(s, RECORD_AGENT_SESSION, *from, new_visit, &walk);
+        *list = (AgentSession **)walk.list.objects;
+        *n = walk.list.n;
+        if (r == VAULTS_GO_ON)
+                *from = walk.uid;
+        return r;
 }

@@ -171,9 +171,9 @@ static int lmdb_get(Store *s, const uint8_t *key, size_t key_size, const uint8_t
         return 0;
 }
 
-static int cursor_visit(MDB_cursor *cursor, const uint8_t *prefix, size_t prefix_size, StoreVisit visit,
-                void *userdata) {
-        MDB_val key = { prefix_size, (void *)prefix }, value;
+static int cursor_visit(MDB_cursor *cursor, const uint8_t *first, size_t first_size, size_t prefix_size,
+                StoreVisit visit, void *userdata) {
+        MDB_val key = { first_size, (void *)first }, value;
         int r;
 
         for (MDB_cursor_op op = MDB_SET_RANGE;; op = MDB_NEXT) {
@@ -184,7 +184,7 @@ static int cursor_visit(MDB_cursor *cursor, const uint8_t *prefix, size_t prefix
                         return 0;
                 if (r != 0)
                         return store_errno(r);
-                if (key.mv_size < prefix_size || memcmp(key.mv_data, prefix, prefix_size) != 0)
+                if (key.mv_size < prefix_size || memcmp(key.mv_data, first, prefix_size) != 0)
                         return 0;
                 r = store_key_decode(key.mv_data, key.mv_size, &decoded);
                 if (r < 0)
@@ -195,7 +195,8 @@ static int cursor_visit(MDB_cursor *cursor, const uint8_t *prefix, size_t prefix
         }
 }
 
-static int lmdb_walk(Store *s, const uint8_t *prefix, size_t prefix_size, StoreVisit visit, void *userdata) {
+static int lmdb_walk(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size, StoreVisit visit,
+                void *userdata) {
         LmdbBody *body = s->data;
         MDB_cursor *cursor;
         int r;
@@ -203,7 +204,7 @@ static int lmdb_walk(Store *s, const uint8_t *prefix, size_t prefix_size, StoreV
         r = store_errno(mdb_cursor_open(body->reader, body->dbi, &cursor));
         if (r < 0)
                 return r;
-        r = cursor_visit(cursor, prefix, prefix_size, visit, userdata);
+        r = cursor_visit(cursor, first, first_size, prefix_size, visit, userdata);
         mdb_cursor_close(cursor);
         return r;
 }

@@ -106,17 +106,17 @@ static int memory_get(Store *s, const uint8_t *key, size_t key_size, const uint8
         return 0;
 }
 
-static int memory_walk(
-                Store *s, const uint8_t *prefix, size_t prefix_size, StoreVisit visit, void *userdata) {
+static int memory_walk(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size, StoreVisit visit,
+                void *userdata) {
         const Version *v = ((MemoryBody *)s->data)->reading;
         bool is_there;
         int r;
 
-        for (size_t i = version_find(v, prefix, prefix_size, &is_there); i < v->n; i++) {
+        for (size_t i = version_find(v, first, first_size, &is_there); i < v->n; i++) {
                 const Row *row = v->rows[i];
                 StoreKey key = {};
 
-                if (row->key_size < prefix_size || memcmp(row->bytes, prefix, prefix_size) != 0)
+                if (row->key_size < prefix_size || memcmp(row->bytes, first, prefix_size) != 0)
                         return 0;
                 r = store_key_decode(row->bytes, row->key_size, &key);
                 if (r >= 0)

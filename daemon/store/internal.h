@@ -53,8 +53,9 @@ typedef struct StoreBody {
         void (*read_end)(Store *s);
         /* Between the two. *ret is borrowed until read_end(). -ENOENT, -EIO. */
         int (*get)(Store *s, const uint8_t *key, size_t key_size, const uint8_t **ret, size_t *ret_size);
-        /* Visits what begins with prefix, in key order, until visit returns non-zero. -EIO for a key that is none. */
-        int (*walk)(Store *s, const uint8_t *prefix, size_t prefix_size, StoreVisit visit, void *userdata);
+        /* Visits, in key order and from the key first on, what has the first prefix_size bytes of first, until visit returns non-zero.
+         * -EIO for a key that is none. */
+        int (*walk)(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size, StoreVisit visit, void *userdata);
         /* Commits the group as far as it goes and fills in each result. Whatever is left in doubt ends the process. */
         void (*commit)(Store *s, StoreBatch *group);
         /* store_scrub(), on a fiber; NULL: there is nothing to erase. */

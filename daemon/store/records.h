@@ -54,8 +54,18 @@ typedef struct VaultSummary {
         char id[64];
         char user[256];
         VaultState state;
+        bool is_half_made; /* it has a nonce and no id: something may have been created at the platform for it */
 } VaultSummary;
 int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret);
+/* The next vaults in order of uid, from *from on and at most n_max of them: for going through all of them without holding up the loop
+ * or holding a list (there may be a million). summary is NULL where vault_record_peek() would fail; visit ends the walk with a non-zero
+ * result, which is returned. 0: that was the last; VAULTS_GO_ON: call again, *from is where; -EIO. Vaults that are made or go
+ * between two calls may be met or not. */
+enum {
+        VAULTS_GO_ON = 1,
+};
+typedef int (*VaultVisit)(uid_t uid, const VaultSummary *summary, void *userdata);
+int vault_record_walk(Store *s, uid_t *from, size_t n_max, VaultVisit visit, void *userdata);
 /* The uids that have a vault, ascending. *ret is malloc()ed, NULL when there is none. */
 int vault_record_uids(Store *s, uid_t **ret, size_t *ret_n);
 /* Calls visit for every record that is the vault's: its own, credentials, flows, agent sessions, pinned accounts. As store_foreach(). */
@@ -143,6 +153,7 @@ void credential_list_free(Credential **list, size_t n);
 int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret, size_t *ret_n, size_t *ret_n_damaged);
 /* The revocations of that uid, or of all (UID_INVALID), in key order. What does not open is passed over: nobody can revoke with it. */
 int revocation_record_list(Store *s, Keyring *k, uid_t uid, Credential ***ret, size_t *ret_n);
+int revocation_record_read(Store *s, const Vault *v, const char *id, Credential **ret);
 int revocation_record_delete(StoreBatch *b, const Credential *c);
 
 typedef enum FlowState {
@@ -230,6 +241,9 @@ int agent_session_record_read(Store *s, uid_t uid, const char *id, AgentSession 
 int agent_session_record_put(StoreBatch *b, const AgentSession *a);
 int agent_session_record_delete(StoreBatch *b, const AgentSession *a);
 int agent_session_record_list(Store *s, uid_t uid, AgentSession ***ret, size_t *ret_n);
+/* Adds to the list what is being created ("new-") of the next records of all users, from uid *from on: looks at n_max of them, and at the
+ * rest of the last one's user. 0, VAULTS_GO_ON as vault_record_walk(); -EBADMSG, -ENOMEM, -EIO. The list is to be freed either way. */
+int agent_session_record_walk_new(Store *s, uid_t *from, size_t n_max, AgentSession ***list, size_t *n);
 AgentSession *agent_session_free(AgentSession *a);
 DEFINE_CLEANUP(AgentSession *, agent_session_free)
 void agent_session_list_free(AgentSession **list, size_t n);

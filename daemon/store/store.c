@@ -102,7 +102,20 @@ int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *
         r = store_read_begin(s);
         if (r < 0)
                 return r;
-        r = s->body->walk(s, prefix, prefix_size, visit, userdata);
+        r = s->body->walk(s, prefix, prefix_size, prefix_size, visit, userdata);
+        store_read_end(s);
+        return r;
+}
+
+int store_foreach_from(Store *s, RecordKind kind, uid_t first, StoreVisit visit, void *userdata) {
+        StoreKey key = { .kind = kind, .uid = first };
+        uint8_t bytes[STORE_KEY_MAX];
+        int r;
+
+        r = store_read_begin(s);
+        if (r < 0)
+                return r;
+        r = s->body->walk(s, bytes, store_key_encode(&key, bytes), 1, visit, userdata);
         store_read_end(s);
         return r;
 }

@@ -72,6 +72,8 @@ int store_get(Store *s, const StoreKey *key, Buffer *ret_value);
  * returned. value is borrowed for the call; visit may read (it sees the same state), must not wait on a fiber. */
 typedef int (*StoreVisit)(const StoreKey *key, const uint8_t *value, size_t size, void *userdata);
 int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *userdata);
+/* The same for the records of that uid and of all higher ones: for going through many in several turns of the loop. */
+int store_foreach_from(Store *s, RecordKind kind, uid_t first, StoreVisit visit, void *userdata);
 
 /* Where the history of the store stands, as of the last commit that the loop can see: sequence counts commits (groups of
  * batches), head is a digest over all that was ever written (chain.c has the formula). {0, zeros} before the first commit.

@@ -21,11 +21,13 @@
 #include "util/clock.h"
 #include "util/encode.h"
 
-/* What vault_record_peek() looks at. */
+/* What a summary is made of. */
 enum {
         TAG_ID = 3,
         TAG_USER = 4,
         TAG_STATE = 5,
+        TAG_PLATFORM_VAULT_ID = 7,
+        TAG_PLATFORM_NONCE = 8,
 };
 
 static const Field vault_fields[] = {
@@ -34,8 +36,8 @@ static const Field vault_fields[] = {
         FIELD_OF(TAG_USER, FIELD_TEXT, Vault, user, .is_required = true),
         FIELD_OF(TAG_STATE, FIELD_NUMBER, Vault, state, .max = VAULT_LOCKED, .is_required = true),
         FIELD_OF(6, FIELD_NUMBER, Vault, created_usec, .max = UINT64_MAX),
-        FIELD_OF(7, FIELD_TEXT, Vault, platform_vault_id),
-        FIELD_OF(8, FIELD_TEXT, Vault, platform_nonce),
+        FIELD_OF(TAG_PLATFORM_VAULT_ID, FIELD_TEXT, Vault, platform_vault_id),
+        FIELD_OF(TAG_PLATFORM_NONCE, FIELD_TEXT, Vault, platform_nonce),
         FIELD_OF(9, FIELD_NUMBER, Vault, platform_nonce_usec, .max = UINT64_MAX),
         FIELD_OF(10, FIELD_TEXT, Vault, reason),
         FIELD_OF(11, FIELD_NUMBER, Vault, state_usec, .max = UINT64_MAX),
@@ -154,12 +156,12 @@ int vault_rewrap(Keyring *k, Vault *v) {
 }
 
 /* Copies a text of the clear part into size bytes, with its NUL. */
-static int peek_text(const Buffer *value, uint8_t tag, char *ret, size_t size) {
+static int peek_text(const uint8_t *value, size_t value_size, uint8_t tag, char *ret, size_t size) {
         const uint8_t *bytes;
         size_t n;
         int r;
 
-        r = record_peek(value->bytes, value->size, tag, &bytes, &n);
+        r = record_peek(value, value_size, tag, &bytes, &n);
         if (r < 0)
                 return r == -ENODATA ? -EBADMSG : r;
         if (n == 0 || n >= size || memchr(bytes, 0, n))
@@ -169,32 +171,87 @@ static int peek_text(const Buffer *value, uint8_t tag, char *ret, size_t size) {
         return 0;
 }
 
+static int peek_state(const uint8_t *value, size_t size, VaultState *ret) {
+        const uint8_t *bytes;
+        size_t n;
+        int r;
+
+        r = record_peek(value, size, TAG_STATE, &bytes, &n);
+        if (r < 0 || n != 8 || bytes[0] > VAULT_LOCKED)
+                return r < 0 && r != -ENODATA ? r : -EBADMSG;
+        for (size_t i = 1; i < n; i++) /* little endian */
+                if (bytes[i] != 0)
+                        return -EBADMSG;
+        *ret = (VaultState)bytes[0];
+        return 0;
+}
+
+static int summary_decode(const uint8_t *value, size_t size, VaultSummary *ret) {
+        const uint8_t *bytes;
+        size_t n;
+        int r;
+
+        r = peek_text(value, size, TAG_ID, ret->id, sizeof(ret->id));
+        if (r >= 0)
+                r = peek_text(value, size, TAG_USER, ret->user, sizeof(ret->user));
+        if (r >= 0)
+                r = peek_state(value, size, &ret->state);
+        if (r < 0)
+                return r;
+        ret->is_half_made = record_peek(value, size, TAG_PLATFORM_NONCE, &bytes, &n) == 0 &&
+                            record_peek(value, size, TAG_PLATFORM_VAULT_ID, &bytes, &n) == -ENODATA;
+        return 0;
+}
+
 int vault_record_peek(Store *s, uid_t uid, VaultSummary *ret) {
         _cleanup_(buffer_done) Buffer value = {};
-        VaultSummary summary = {};
-        const uint8_t *bytes;
+        VaultSummary summary;
         StoreKey key;
-        size_t n;
         int r;
 
         r = store_key_init(&key, RECORD_VAULT, uid, NULL, 0);
         if (r >= 0)
                 r = store_get(s, &key, &value);
         if (r >= 0)
-                r = peek_text(&value, TAG_ID, summary.id, sizeof(summary.id));
-        if (r >= 0)
-                r = peek_text(&value, TAG_USER, summary.user, sizeof(summary.user));
+                r = summary_decode(value.bytes, value.size, &summary);
         if (r < 0)
                 return r;
-        r = record_peek(value.bytes, value.size, TAG_STATE, &bytes, &n);
-        if (r < 0 || n != 8 || bytes[0] > VAULT_LOCKED)
-                return r < 0 && r != -ENODATA ? r : -EBADMSG;
-        for (size_t i = 1; i < n; i++) /* little endian */
-                if (bytes[i] != 0)
-                        return -EBADMSG;
-        summary.state = (VaultState)bytes[0];
         *ret = summary;
         return 0;
+}
+
+typedef struct VaultWalk {
+        VaultVisit visit;
+        void *userdata;
+        size_t n_left;
+        uid_t next;
+        int result; /* of visit */
+} VaultWalk;
+
+/* The result of visit is kept apart, so that whatever it is there is no mistaking it for ours. */
+static int walk_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
+        VaultWalk *walk = userdata;
+        VaultSummary summary;
+
+        if (walk->n_left == 0) {
+                walk->next = key->uid;
+                return VAULTS_GO_ON;
+        }
+        walk->n_left--;
+        walk->result = walk->visit(key->uid, summary_decode(value, size, &summary) < 0 ? NULL : &summary, walk->userdata);
+        return walk->result != 0;
+}
+
+int vault_record_walk(Store *s, uid_t *from, size_t n_max, VaultVisit visit, void *userdata) {
+        VaultWalk walk = { .visit = visit, .userdata = userdata, .n_left = n_max };
+        int r;
+
+        r = store_foreach_from(s, RECORD_VAULT, *from, walk_visit, &walk);
+        if (r < 0 || walk.result != 0)
+                return r < 0 ? r : walk.result;
+        if (r == VAULTS_GO_ON)
+                *from = walk.next;
+        return r;
 }
 
 int vault_record_put(StoreBatch *b, Keyring *k, const Vault *v) {

@@ -112,18 +112,96 @@ static void what_is_written_meanwhile_stops_it(void **state) {
         assert_int_equal(count_of(f, RECORD_VAULT, 1000), 1);
 }
 
-static void uids_with_a_vault_are_listed_in_order(void **state) {
-        Fixture *f = *state;
-        _cleanup_(vault_freep) Vault *b = vault_of(f, 70000, "bob"), *a = vault_of(f, 1000, "alice");
-        _cleanup_(freep) uid_t *uids = NULL;
-        size_t n;
+typedef struct Seen {
+        uid_t uids[8];
+        size_t n, n_half_made, n_unreadable;
+        uid_t stop_at;
+} Seen;
 
-        assert_int_equal(vault_record_uids(f->store, &uids, &n), 0);
+static int seen_visit(uid_t uid, const VaultSummary *summary, void *userdata) {
+        Seen *seen = userdata;
+
+        seen->uids[seen->n++] = uid;
+        seen->n_half_made += summary && summary->is_half_made;
+        seen->n_unreadable += !summary;
+        return uid == seen->stop_at ? -ENOTUNIQ : 0;
+}
+
+static void vaults_are_walked_in_order_and_in_slices(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *c = vault_of(f, 70000, "carol"), *a = vault_of(f, 1000, "alice"),
+                                     *b = vault_of(f, 1001, "bob");
+        Seen seen = {};
+        uid_t from = 0;
+
+        assert_int_equal(vault_record_walk(f->store, &from, 2, seen_visit, &seen), VAULTS_GO_ON);
+        assert_int_equal(seen.n, 2);
+        assert_int_equal(from, 70000);
+        assert_int_equal(vault_record_walk(f->store, &from, 2, seen_visit, &seen), 0);
+        assert_int_equal(seen.n, 3);
+        for (size_t i = 0; i < 3; i++)
+                assert_int_equal(seen.uids[i], ((const uid_t[]){ 1000, 1001, 70000 })[i]);
+        assert_int_equal(seen.n_half_made, 0);
+
+        /* As many as there are is the end of it, and what a visitor says is not taken for anything else. */
+        from = 1001;
+        seen = (Seen){ .stop_at = 70000 };
+        assert_int_equal(vault_record_walk(f->store, &from, 2, seen_visit, &seen), -ENOTUNIQ);
+        assert_int_equal(seen.n, 2);
+        assert_true(a && b && c);
+}
+
+static void a_half_made_vault_shows_without_its_key(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *a = vault_of(f, 1000, "alice"), *b = NULL;
+        StoreBatch *batch = batch_new();
+        Seen seen = {};
+        StoreKey key;
+        uid_t from = 0;
+
+        assert_int_equal(vault_record_read(f->store, f->keyring, 1000, &b), 0);
+        b->platform_nonce = strdup("00112233445566778899aabbccddeeff");
+        b->platform_nonce_usec = 1;
+        assert_int_equal(vault_record_put(batch, f->keyring, b), 0);
+        assert_int_equal(commit(f, batch), 0);
+        assert_int_equal(vault_record_walk(f->store, &from, 2, seen_visit, &seen), 0);
+        assert_int_equal(seen.n_half_made, 1);
+
+        b = vault_free(b);
+        assert_int_equal(vault_record_read(f->store, f->keyring, 1000, &b), 0);
+        b->platform_vault_id = strdup("vlt_1");
+        batch = batch_new();
+        assert_int_equal(vault_record_put(batch, f->keyring, b), 0);
+        assert_int_equal(store_key_init(&key, RECORD_VAULT, 1001, NULL, 0), 0);
+        assert_int_equal(store_batch_put(batch, &key, "nonsense", 8), 0);
+        assert_int_equal(commit(f, batch), 0);
+        seen = (Seen){};
+        assert_int_equal(vault_record_walk(f->store, &from, 2, seen_visit, &seen), 0);
+        assert_int_equal(seen.n, 2);
+        assert_int_equal(seen.n_half_made, 0);
+        assert_int_equal(seen.n_unreadable, 1);
+}
+
+static void new_sessions_are_found_in_slices_that_end_with_a_user(void **state) {
+        Fixture *f = *state;
+        AgentSession **list = NULL;
+        uid_t from = 0;
+        size_t n = 0;
+
+        for (size_t i = 0; i < 5; i++) {
+                _cleanup_(agent_session_freep) AgentSession *s = sample_agent_session(
+                                i < 3 ? 1000 : 1001, ((const char *const[]){ "new-a", "sesn_1", "new-b", "sesn_2", "new-c" })[i]);
+
+                save_agent_session(f, s);
+        }
+        assert_int_equal(agent_session_record_walk_new(f->store, &from, 1, &list, &n), VAULTS_GO_ON);
         assert_int_equal(n, 2);
-        assert_int_equal(uids[0], 1000);
-        assert_int_equal(uids[1], 70000);
-        assert_non_null(a);
-        assert_non_null(b);
+        assert_int_equal(from, 1001);
+        assert_int_equal(agent_session_record_walk_new(f->store, &from, 1, &list, &n), 0);
+        assert_int_equal(n, 3);
+        assert_string_equal(list[1]->id, "new-b");
+        assert_string_equal(list[2]->id, "new-c");
+        agent_session_list_free(list, n);
 }
 
 int main(void) {
@@ -132,7 +210,9 @@ int main(void) {
                 TEST(every_byte_and_its_place_are_kept),
                 TEST(a_second_vault_of_the_uid_goes_beside_the_first),
                 TEST(what_is_written_meanwhile_stops_it),
-                TEST(uids_with_a_vault_are_listed_in_order),
+                TEST(vaults_are_walked_in_order_and_in_slices),
+                TEST(a_half_made_vault_shows_without_its_key),
+                TEST(new_sessions_are_found_in_slices_that_end_with_a_user),
         };
 
         return RUN_TESTS("aside", tests);

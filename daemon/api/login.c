@@ -55,6 +55,13 @@ static int method_open(Call *call, json_object *parameters, void *userdata) {
         r = logins_open(m->logins, &asked, &login);
         if (r == -ESRCH)
                 return call_invalid_parameter(call, "leader");
+        if (r == -EDQUOT) {
+                r = failure_set(&failure, FAILURE_LIMIT, "End some of them: loginctl list-sessions", "uid %u has %u logins at once, and no more are registered",
+                                (unsigned)p.uid, LOGINS_PER_UID);
+                r = manager_reply_outcome(call, r, &failure);
+                failure_done(&failure);
+                return r;
+        }
         if (r < 0)
                 return r;
         audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_OPENED, .uid = login->uid, .user = login->user, .verdict = "done", .session = login->id,

@@ -7,6 +7,9 @@
  * reused pid (T4), and are looked at again whenever somebody asks, which also serves where no pidfd could be had. The
  * folder is on tmpfs; the boot id in the files is for hosts where it is not, and left out where it is not readable.
  *
+ * A uid may have so many at once and no more (LOGINS_PER_UID): crontab(5), at(1) and su(1) make as many as a user likes, by the
+ * thousand, and each would cost everybody a descriptor and time (T26). Root's are not counted, nobody else makes them.
+ *
  * What is here tells where a caller comes from; it never decides who the caller is. Who may call: the loop's thread.
  * A Login that was handed out is valid until the next turn of the loop. */
 
@@ -43,6 +46,7 @@ struct Logins {
         char boot_id[SD_ID128_STRING_MAX]; /* "" where it cannot be read */
         int folder_fd;
         Entry *entries;
+        Entry *lost; /* found ended when somebody asked, who may have been handed them before */
 };
 
 static Entry *entry_free(Entry *e) {
@@ -106,7 +110,10 @@ static void entry_forget(Logins *l, Entry **link) {
 
         *link = e->next;
         (void)unlinkat(l->folder_fd, e->login.id, 0);
-        (void)entry_free(e);
+        e->source = sd_event_source_disable_unref(e->source);
+        e->pidfd = safe_close(e->pidfd);
+        e->next = l->lost;
+        l->lost = e;
 }
 
 /* The leader of *link has ended without a close. */
@@ -124,10 +131,21 @@ static void entry_lose(Logins *l, Entry **link) {
         entry_forget(l, link);
 }
 
+/* Nobody has one of these any more. */
+static void logins_free_lost(Logins *l) {
+        while (l->lost) {
+                Entry *e = l->lost;
+
+                l->lost = e->next;
+                (void)entry_free(e);
+        }
+}
+
 static int entry_on_leader(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Entry *e = userdata;
         Logins *l = e->logins;
 
+        logins_free_lost(l);
         for (Entry **link = &l->entries; *link; link = &(*link)->next)
                 if (*link == e) {
                         entry_lose(l, link);
@@ -272,18 +290,38 @@ Logins *logins_free(Logins *l) {
                 l->entries = e->next;
                 (void)entry_free(e);
         }
+        logins_free_lost(l);
         (void)safe_close(l->folder_fd);
         sd_event_unref(l->event);
         free(l);
         return NULL;
 }
 
+/* One that is kept costs a descriptor, and a look each time somebody asks where a caller comes from. */
+static bool logins_has_room(Logins *l, uid_t uid) {
+        unsigned n = 0;
+
+        for (const Entry *e = l->entries; e; e = e->next)
+                n += e->login.uid == uid;
+        if (uid == 0 || n < LOGINS_PER_UID)
+                return true;
+        /* Some may have ended unnoticed. */
+        n = 0;
+        for (const Login *login = logins_next(l, uid, NULL); login; login = logins_next(l, uid, login))
+                n++;
+        return n < LOGINS_PER_UID;
+}
+
 int logins_open(Logins *l, const Login *login, const Login **ret) {
-        _cleanup_(entry_freep) Entry *e = calloc(1, sizeof(Entry));
+        _cleanup_(entry_freep) Entry *e = NULL;
         uid_t login_uid;
         uint8_t id[16];
         int r;
 
+        logins_free_lost(l);
+        if (!logins_has_room(l, login->uid))
+                return -EDQUOT;
+        e = calloc(1, sizeof(Entry));
         if (!e)
                 return -ENOMEM;
         e->pidfd = -1;
@@ -322,6 +360,7 @@ int logins_open(Logins *l, const Login *login, const Login **ret) {
 }
 
 int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user) {
+        logins_free_lost(l);
         for (Entry **link = &l->entries; *link; link = &(*link)->next)
                 if (streq((*link)->login.id, id)) {
                         *ret_uid = (*link)->login.uid;

@@ -9,6 +9,9 @@
 
 /* The registered logins: one file each in the runtime folder (tmpfs), so that they survive a restart of the daemon and none survives a reboot. */
 
+/* How many a uid may have at once; root's are not counted. */
+#define LOGINS_PER_UID 512U
+
 typedef struct Logins Logins;
 
 typedef struct Login {
@@ -26,7 +29,8 @@ int logins_new(sd_event *event, const char *folder, Logins **ret);
 Logins *logins_free(Logins *l);
 DEFINE_CLEANUP(Logins *, logins_free)
 
-/* Registers a login and watches its leader; when that ends, so does the login. Fills in id, leader_start, audit_session and opened_usec. Texts are copied. -ESRCH: the leader is gone. */
+/* Registers a login and watches its leader; when that ends, so does the login. Fills in id, leader_start, audit_session and opened_usec. Texts are copied. -ESRCH: the leader is gone;
+ * -EDQUOT: the uid has LOGINS_PER_UID. */
 int logins_open(Logins *l, const Login *login, const Login **ret);
 /* *ret_user is malloc()ed. -ENOENT. */
 int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user);

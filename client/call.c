@@ -196,3 +196,23 @@ int call_method(const Context *c, const char *method, json_object *parameters, u
         r = call_receive(call, now_monotonic() + timeout_usec, ret_parameters, NULL, fault);
         return r < 0 ? r : r == 0 ? fault_set_silence(fault, timeout_usec) : 0;
 }
+
+int call_upgrade(Call *call, const char *method, json_object *parameters, json_object **ret_parameters, Fault *fault) {
+        _cleanup_(json_putp) json_object *message = NULL;
+        const char *text;
+        int r;
+
+        message = json_build("method", 's', method, "parameters", 'o', parameters ?: json_object_new_object(), "upgrade", 'b', true, NULL);
+        text = message ? json_text(message) : NULL;
+        if (!text)
+                return fault_set_memory(fault);
+        r = wire_client_send(call->wire, text, strlen(text), now_monotonic() + CONNECT_USEC);
+        if (r < 0)
+                return fault_set_unreachable(&(Context){ .socket_path = call->socket_path }, r, fault);
+        r = call_receive(call, now_monotonic() + CALL_LOCAL_USEC, ret_parameters, NULL, fault);
+        return r < 0 ? r : r == 0 ? fault_set_silence(fault, CALL_LOCAL_USEC) : 0;
+}
+
+size_t call_take_rest(Call *call, void *ret, size_t n) {
+        return wire_client_take_rest(call->wire, ret, n);
+}

@@ -25,6 +25,10 @@ int call_send(Call *call, const char *method, json_object *parameters, bool want
  * passed; FAULT_SET, also for an error reply. *ret_continues (optional) tells whether more replies follow. */
 int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameters, bool *ret_continues,
                 Fault *fault);
+/* Calls with `upgrade` and takes the reply: from then on the connection carries bytes, the first of which may have come already. Those are taken
+ * first, then the descriptor is read. Parameters are taken. */
+int call_upgrade(Call *call, const char *method, json_object *parameters, json_object **ret_parameters, Fault *fault);
+size_t call_take_rest(Call *call, void *ret, size_t n);
 int call_fd(Call *call);
 /* The uid of the listener. */
 uid_t call_peer_uid(Call *call);

@@ -27,6 +27,9 @@ const Command *const commands[] = {
         &command_admin_unseal,
         &command_admin_vault,
         &command_admin_rekey,
+        &command_admin_backup,
+        &command_admin_restore,
+        &command_admin_accept,
         NULL,
 };
 

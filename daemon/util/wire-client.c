@@ -245,6 +245,15 @@ int wire_client_receive(WireClient *c, uint64_t deadline_usec, const char **ret_
         }
 }
 
+size_t wire_client_take_rest(WireClient *c, void *ret, size_t n) {
+        n = MIN(n, c->input.size - c->consumed);
+        if (n > 0)
+                memcpy(ret, c->input.bytes + c->consumed, n);
+        c->consumed += n;
+        c->searched = c->consumed;
+        return n;
+}
+
 uid_t wire_client_peer_uid(WireClient *c) {
         return c->peer_uid;
 }

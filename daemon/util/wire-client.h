@@ -21,6 +21,9 @@ int wire_client_send(WireClient *c, const char *message, size_t n, uint64_t dead
 /* Receives one message of at most 1 MiB; *ret_message (NUL terminated) is borrowed until the next call. Descriptors that
  * come along are dropped. -EPIPE on end of stream, -EMSGSIZE, -ETIMEDOUT. */
 int wire_client_receive(WireClient *c, uint64_t deadline_usec, const char **ret_message, size_t *ret_size);
+/* Takes up to n of the bytes that came behind the last message: after it the connection speaks something else (upgrade), and what follows is read
+ * from the descriptor. */
+size_t wire_client_take_rest(WireClient *c, void *ret, size_t n);
 /* The uid that the peer had when it began to listen (SO_PEERCRED). */
 uid_t wire_client_peer_uid(WireClient *c);
 int wire_client_fd(WireClient *c);

@@ -151,17 +151,38 @@ int process_has_own_uids(pid_t pid) {
         return inside != 0 || outside != 0 || count != UINT32_MAX;
 }
 
-/* proc(5), NSpid: the pid in our namespace, then one more for each that is nested below. */
-static int process_has_own_pids(pid_t pid) {
-        char text[PROC_FILE_MAX];
-        ssize_t n;
-        int outer, inner;
+static int proc_open_lines(pid_t pid, const char *name, FILE **ret) {
+        _cleanup_(closep) int fd = proc_open(pid, name);
+        FILE *file;
 
-        n = proc_read(pid, "status", text, sizeof(text));
-        if (n < 0)
-                return (int)n;
-        const char *line = strstr(text, "\nNSpid:");
-        return line ? sscanf(line, "\nNSpid: %d %d", &outer, &inner) == 2 : 0;
+        if (fd < 0)
+                return fd;
+        file = fdopen(fd, "re");
+        if (!file)
+                return -errno;
+        (void)TAKE_FD(fd);
+        *ret = file;
+        return 0;
+}
+
+/* proc(5), NSpid: the pid in our namespace, then one more for each that is nested below. The line stands behind that of the groups, which
+ * may be half a million bytes long, as the process likes. A kernel without such namespaces has none. */
+static int process_has_own_pids(pid_t pid) {
+        _cleanup_(freep) char *line = NULL;
+        bool is_found = false;
+        int outer, inner, r;
+        size_t size = 0;
+        FILE *file;
+
+        r = proc_open_lines(pid, "status", &file);
+        if (r < 0)
+                return r;
+        errno = 0;
+        while (!is_found && getline(&line, &size, file) >= 0)
+                is_found = startswith(line, "NSpid:");
+        r = is_found ? sscanf(line, "NSpid: %d %d", &outer, &inner) == 2 : -errno;
+        (void)fclose(file);
+        return r;
 }
 
 /* The mount that a process sees as its root folder. */
@@ -196,17 +217,12 @@ static int process_read_root(pid_t pid, RootMount *ret) {
         _cleanup_(freep) char *line = NULL;
         RootMount root = {};
         size_t size = 0;
-        int fd, r = 0;
+        FILE *file;
+        int r;
 
-        fd = proc_open(pid, "mountinfo");
-        if (fd < 0)
-                return fd;
-        FILE *file = fdopen(fd, "re");
-        if (!file) {
-                r = -errno;
-                (void)safe_close(fd);
+        r = proc_open_lines(pid, "mountinfo", &file);
+        if (r < 0)
                 return r;
-        }
         for (unsigned n = 0; n < ROOT_LINES_MAX && r == 0; n++) {
                 errno = 0;
                 if (getline(&line, &size, file) < 0) {

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -193,6 +194,38 @@ static void namespaces_are_noticed(void **state) {
         assert_int_equal(process_is_contained(0), -ESRCH);
 }
 
+/* What a process may have of its own choice stands before that line in /proc/PID/status. */
+static void a_crowd_of_groups_hides_no_pid_namespace(void **state) {
+        static gid_t groups[20000];
+        int ready[2];
+        pid_t inner = 0;
+
+        need_root();
+        for (size_t i = 0; i < ELEMENTSOF(groups); i++)
+                groups[i] = (gid_t)(1000000000 + i);
+        assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+        pid_t outer = fork();
+        if (outer == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                if (setgroups(ELEMENTSOF(groups), groups) < 0 || unshare(CLONE_NEWPID) < 0)
+                        _exit(1);
+                inner = fork();
+                if (inner == 0) {
+                        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                        (void)pause();
+                        _exit(0);
+                }
+                _exit(write(ready[1], &inner, sizeof(inner)) == sizeof(inner) && pause() == 0 ? 0 : 1);
+        }
+        assert_int_equal(read(ready[0], &inner, sizeof(inner)), sizeof(inner));
+        int r = process_is_contained(inner);
+        (void)kill(outer, SIGKILL);
+        (void)waitpid(outer, NULL, 0);
+        (void)close(ready[0]);
+        (void)close(ready[1]);
+        assert_int_equal(r, 1);
+}
+
 static void own_mounts(void) {
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                 _exit(4);
@@ -265,6 +298,7 @@ int main(void) {
                                 a_peer_that_handed_its_descriptor_on_is_not },
                 { "what-cannot-be-read-is-said", what_cannot_be_read_is_said },
                 { "namespaces-are-noticed", namespaces_are_noticed },
+                { "a-crowd-of-groups-hides-no-pid-namespace", a_crowd_of_groups_hides_no_pid_namespace },
                 { "another-root-folder-is-noticed", another_root_folder_is_noticed },
                 { "a-process-has-a-start-and-a-group", a_process_has_a_start_and_a_group },
         };

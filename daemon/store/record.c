@@ -194,6 +194,7 @@ int record_decode_fields(
                 const RecordType *type, bool is_secret, const uint8_t *bytes, size_t size, void *object) {
         const uint8_t *p = bytes, *end = bytes + size;
         uint64_t seen = 0;
+        size_t next = 0;
         int r;
 
         assert(type->n_fields <= 64);
@@ -205,7 +206,9 @@ int record_decode_fields(
                 r = take_field(&p, end, &tag, &field_bytes, &field_size);
                 if (r < 0)
                         return r;
-                for (size_t i = 0; i < type->n_fields; i++) {
+                /* We write them in the order of the table, so the field is mostly one of the next; a tag stands there once. */
+                for (size_t n = 0, i = next; n < type->n_fields; n++, i++) {
+                        i = i >= type->n_fields ? 0 : i;
                         const Field *f = &type->fields[i];
 
                         if (f->tag != tag || (f->type == FIELD_SECRET) != is_secret)
@@ -216,6 +219,8 @@ int record_decode_fields(
                         r = field_decode(f, field_bytes, field_size, object);
                         if (r < 0)
                                 return r;
+                        next = i + 1;
+                        break;
                 }
         }
         for (size_t i = 0; i < type->n_fields; i++) {
@@ -257,20 +262,13 @@ static int field_encode(const Field *f, const void *object, Buffer *ret) {
 /* SHA-256 of where the record belongs and what it says. */
 static int record_digest(
                 const StoreKey *key, const uint8_t *bytes, size_t size, uint8_t ret[static DIGEST_SIZE]) {
-        _cleanup_(buffer_done) Buffer all = {};
         uint8_t head[9] = { (uint8_t)key->kind };
-        int r;
+        const gcry_buffer_t parts[] = { { .data = head, .len = sizeof(head) }, { .data = (void *)key->id, .len = key->id_size },
+                { .data = (void *)bytes, .len = size } };
 
         write_u32(head + 1, key->uid);
         write_u32(head + 5, (uint32_t)key->id_size);
-        r = buffer_append(&all, head, sizeof(head));
-        if (r >= 0)
-                r = buffer_append(&all, key->id, key->id_size);
-        if (r >= 0)
-                r = buffer_append(&all, bytes, size);
-        if (r >= 0)
-                sha256(all.bytes, all.size, ret);
-        return r;
+        return gcry_md_hash_buffers(GCRY_MD_SHA256, 0, ret, parts, ELEMENTSOF(parts)) ? -ENOMEM : 0;
 }
 
 static void secure_freep(uint8_t **p) {

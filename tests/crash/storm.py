@@ -58,7 +58,7 @@ class Storm(World):
     def __init__(self, seed):
         super().__init__(platform=False, settings="[Limits]\nFlowsPerMinute=65536\n")
         self.seed, self._rng = seed, random.Random(seed)
-        self.figures = {"points": 0, "acknowledged": 0, "done": 0, "undone": 0, "idle": 0, "folders": 0}
+        self.figures = {"points": 0, "acknowledged": 0, "refused": 0, "done": 0, "undone": 0, "idle": 0, "folders": 0}
         self._actors = []
 
     def _build(self):
@@ -108,6 +108,7 @@ class Storm(World):
         self._start_and_kill()
         heard = self._all("stop")
         figures["acknowledged"] += sum(each["acknowledged"] for each in heard)
+        figures["refused"] += sum(each["refused"] for each in heard)
         figures["idle"] += not any(each["acknowledged"] or each["under_way"] for each in heard)
         process = self.start_vaultd(wait=False)
         outcomes = [each["outcome"] for each in self._all("check")]

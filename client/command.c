@@ -30,6 +30,7 @@ const Command *const commands[] = {
         &command_admin_backup,
         &command_admin_restore,
         &command_admin_accept,
+        &command_admin_revoke,
         NULL,
 };
 

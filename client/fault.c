@@ -24,6 +24,7 @@ static const struct {
         { "io.vaultd.NotConnected", EXIT_CODE_NOT_CONNECTED, "The service is not connected" },
         { "io.vaultd.NotAllowed", EXIT_CODE_REFUSED, "Refused by policy" },
         { "io.vaultd.VaultClosed", EXIT_CODE_REFUSED, "The vault is closed" },
+        { "io.vaultd.Revoked", EXIT_CODE_REFUSED, "The credentials were revoked" },
         { "io.vaultd.UpstreamFailed", EXIT_CODE_UPSTREAM, "The service failed" },
         { "io.vaultd.PlatformFailed", EXIT_CODE_UPSTREAM, "The Claude Platform failed" },
         { "org.varlink.service.PermissionDenied", EXIT_CODE_REFUSED, "vaultd refuses this call" },

@@ -15,13 +15,14 @@ declare -gA __vaultctl_options=(
         ["admin lock"]="--user --uid --reason"
         ["admin unlock"]="--user --uid"
         ["admin unseal"]="--user --uid --rename --new"
+        ["admin revoke"]="--user --uid --service"
         ["admin init"]="--new-recovery-key --key-only --kek-file --state-dir"
         ["admin vault"]="--user --uid --set-aside --yes"
         ["admin rekey"]="--dry-run --kek-file"
 )
 __vaultctl_commands="status whoami services connect claim disconnect token session doctor admin"
 __vaultctl_session_commands="start list show"
-__vaultctl_admin_commands="init users lock unlock unseal vault rekey"
+__vaultctl_admin_commands="init users lock unlock unseal vault rekey revoke"
 __vaultctl_global="--json --socket --help --version"
 
 # __vaultctl_names COMMAND ARRAY MEMBER [SERVICE]: the member of each object of the array in the command's answer,
@@ -58,7 +59,7 @@ __vaultctl_value() {
                         COMPREPLY=($(compgen -W "$(__vaultctl_names status connections label "${found[1]}")" -- "$cur")) ;;
         --user)
                 COMPREPLY=($(compgen -W "$(__vaultctl_names "admin users" vaults user)" -- "$cur")) ;;
-        --account|--title|--message|--uid|--reason)
+        --account|--title|--message|--uid|--reason|--service)
                 ;;
         *)
                 return 1 ;;

@@ -112,6 +112,7 @@ complete -c vaultctl -n '__vaultctl_is admin' -a users -d 'List all vaults (root
 complete -c vaultctl -n '__vaultctl_is admin' -a lock -d 'Close a user\'s vault (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a unlock -d 'Open a locked vault again (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a unseal -d 'Decide about a sealed vault (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a revoke -d 'Revoke what a user has connected (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a init -d 'Make the keys of an installation, each once (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a vault -d 'Look at one vault, or erase it for good (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a rekey -d 'Change all keys while vaultd serves (root)'
@@ -141,11 +142,12 @@ complete -c vaultctl -n '__vaultctl_is --then session start' -l message -x -d 'T
 complete -c vaultctl -n '__vaultctl_is --then session start' -l yes -d 'Start without asking'
 complete -c vaultctl -n '__vaultctl_is session show' -a '(__vaultctl_names "session list" sessions id)' -d Session
 
-for command in lock unlock unseal vault
+for command in lock unlock unseal vault revoke
         complete -c vaultctl -n "__vaultctl_is --then admin $command" -l user -x -a '(__vaultctl_names "admin users" vaults user)' -d 'The user whose vault it is'
         complete -c vaultctl -n "__vaultctl_is --then admin $command" -l uid -x -d 'The same, by number'
 end
 complete -c vaultctl -n '__vaultctl_is --then admin lock' -l reason -x -d 'Why, for other administrators'
+complete -c vaultctl -n '__vaultctl_is --then admin revoke' -l service -x -d 'Only those of this service'
 complete -c vaultctl -n '__vaultctl_is --then admin unseal' -l rename -d 'It is the same person'
 complete -c vaultctl -n '__vaultctl_is --then admin unseal' -l new -d 'It is another person'
 complete -c vaultctl -n '__vaultctl_is --then admin vault' -l set-aside -d 'Destroy what was set aside, not the vault'

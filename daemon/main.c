@@ -290,6 +290,7 @@ static int run(const Options *o) {
                                        .strangers_from = c->uid_max + 1, .message_timeout_usec = c->message_timeout_usec, .refusal_usec = REFUSAL_USEC,
                                        .admit = manager_admit, .fault = manager_fault, .vendor = "vaultd", .product = "vaultd", .version = VAULTD_VERSION, .url = "file:///usr/share/doc/vaultd" },
                         &server);
+        m->server = server;
         if (r >= 0)
                 r = add_own_listeners(server, o);
         if (r >= 0)
@@ -307,6 +308,7 @@ static int run(const Options *o) {
                 if (r >= 0)
                         r = m->exit_status;
         }
+        m->server = NULL;
         return r;
 }
 

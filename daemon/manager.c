@@ -6,7 +6,9 @@
 #include <stdio.h>
 
 #include "api/history.h"
+#include "api/leavers.h"
 #include "api/logins.h"
+#include "api/revocation.h"
 #include "api/transfer.h"
 #include "audit/audit.h"
 #include "manager.h"
@@ -113,6 +115,20 @@ static int start_engines(Manager *m, const DaemonOptions *o) {
         return m->platform && !history_is_behind(m->history, NULL) ? fiber_spawn(m->event, recover, NULL, m, NULL) : 0;
 }
 
+/* On a store that nobody vouches for nothing works by itself, but what ends goes on ending. */
+static int start_revocation(Manager *m) {
+        bool is_held = history_is_behind(m->history, NULL);
+        int r;
+
+        logins_watch(m->logins, manager_end_login, m);
+        r = revocations_new(m, is_held, &m->revocations);
+        if (r < 0) {
+                log_error("what is still to be revoked cannot be read: %s", strerror(-r));
+                return r;
+        }
+        return is_held ? 0 : leavers_new(m, &m->leavers);
+}
+
 int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
         _cleanup_(manager_freep) Manager *m = calloc(1, sizeof(Manager));
         int r, half_done;
@@ -164,6 +180,8 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
                 r = users_new(m->worker, "/etc/passwd", &m->users);
         if (r >= 0)
                 r = start_engines(m, o);
+        if (r >= 0)
+                r = start_revocation(m);
         if (r >= 0 && half_done > 0)
                 r = manager_start_rekey(m);
         if (r < 0)
@@ -179,6 +197,9 @@ Manager *manager_free(Manager *m) {
         while (m->event && sd_event_get_state(m->event) != SD_EVENT_FINISHED && fiber_cancel_all() > 0)
                 if (sd_event_run(m->event, UINT64_MAX) < 0)
                         break;
+        (void)leavers_free(m->leavers);
+        (void)revocations_free(m->revocations);
+        manager_forget_listeners(m);
         (void)platform_free(m->platform);
         (void)oauth_free(m->oauth);
         (void)http_free(m->http);

@@ -57,6 +57,8 @@ static const KeyRule vault_keys[] = {
         KEY("UidMin", value_number, uid_min, .min = 1, .max = UID_INVALID - 1),
         KEY("UidMax", value_number, uid_max, .min = 1, .max = UID_INVALID - 1),
         KEY("MapSize", value_size, map_size, .min = MIB, .max = 16 * 1024 * GIB),
+        KEY("LeaverCheck", value_duration, leaver_check_usec, .min = USEC_PER_SEC,
+                        .max = UINT64_C(24) * 3600 * USEC_PER_SEC),
 };
 
 static const KeyRule limit_keys[] = {
@@ -139,6 +141,7 @@ static int config_new(Config **ret) {
         c->adopt_wait_usec = 10 * USEC_PER_SEC;
         c->loopback_port = 876;
         c->map_size = 64 * GIB;
+        c->leaver_check_usec = 15 * 60 * USEC_PER_SEC;
         c->connections_per_uid = 64;
         c->bytes_per_uid = 8 * MIB;
         c->calls_per_uid = 32;

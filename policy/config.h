@@ -93,6 +93,7 @@ typedef struct Config {
         /* [Vaults] */
         uid_t uid_min, uid_max;      /* UidMin=, UidMax=; default from /etc/login.defs, else 1000, 60000 */
         uint64_t map_size;           /* MapSize=, default 64G */
+        uint64_t leaver_check_usec;  /* LeaverCheck=, 15min (1s…24h) */
         /* [Limits] */
         unsigned connections_per_uid; /* Connections=, 64 */
         uint64_t bytes_per_uid;       /* Bytes=, 8M */

@@ -21,6 +21,8 @@ int admin_find_vault(Manager *m, int64_t uid, const char *user, Vault **ret, Fai
 void admin_record(Call *call, AuditKind kind, const Vault *v, const char *service, const char *reason);
 json_object *admin_vault_to_json(const Vault *v, const char *present);
 
+int admin_method_revoke(Call *call, json_object *parameters, void *userdata);
+int admin_method_account_closed(Call *call, json_object *parameters, void *userdata);
 int admin_show_vault(Call *call, json_object *parameters, void *userdata);
 int admin_destroy_vault(Call *call, json_object *parameters, void *userdata);
 int admin_new_recovery_key(Call *call, json_object *parameters, void *userdata);

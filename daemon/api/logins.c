@@ -46,6 +46,8 @@ struct Logins {
         char boot_id[SD_ID128_STRING_MAX]; /* "" where it cannot be read */
         int folder_fd;
         Entry *entries;
+        void (*ended)(const Login *login, void *userdata);
+        void *userdata;
         Entry *lost; /* found ended when somebody asked, who may have been handed them before */
 };
 
@@ -105,11 +107,21 @@ static int entry_save(Logins *l, const Entry *e) {
         return 0;
 }
 
+/* `su -l` to oneself and the like share the audit session. */
+static bool logins_has_another(const Logins *l, const Login *login) {
+        for (const Entry *e = l->entries; e; e = e->next)
+                if (e->login.uid == login->uid && e->login.audit_session == login->audit_session && entry_is_alive(e))
+                        return true;
+        return false;
+}
+
 static void entry_forget(Logins *l, Entry **link) {
         Entry *e = *link;
 
         *link = e->next;
         (void)unlinkat(l->folder_fd, e->login.id, 0);
+        if (l->ended && !logins_has_another(l, &e->login))
+                l->ended(&e->login, l->userdata);
         e->source = sd_event_source_disable_unref(e->source);
         e->pidfd = safe_close(e->pidfd);
         e->next = l->lost;
@@ -357,6 +369,11 @@ int logins_open(Logins *l, const Login *login, const Login **ret) {
         }
         *ret = &TAKE_PTR(e)->login;
         return 0;
+}
+
+void logins_watch(Logins *l, void (*ended)(const Login *login, void *userdata), void *userdata) {
+        l->ended = ended;
+        l->userdata = userdata;
 }
 
 int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user) {

@@ -34,6 +34,9 @@ DEFINE_CLEANUP(Logins *, logins_free)
 int logins_open(Logins *l, const Login *login, const Login **ret);
 /* *ret_user is malloc()ed. -ENOENT. */
 int logins_close(Logins *l, const char *id, uid_t *ret_uid, char **ret_user);
+/* Calls ended() when the last login of a uid with some audit session is over, however that is noticed. Borrowed for the call, which must not ask
+ * for logins. */
+void logins_watch(Logins *l, void (*ended)(const Login *login, void *userdata), void *userdata);
 /* The login of that uid with that audit session, whose leader still lives; NULL. */
 const Login *logins_find(Logins *l, uid_t uid, uint32_t audit_session);
 /* The uid's logins whose leaders live, one after the other: start with NULL. */

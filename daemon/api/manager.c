@@ -124,6 +124,13 @@ static bool fault_is_damage(Manager *m, Call *call) {
 void manager_fault(Call *call, int error, void *userdata) {
         bool is_full = error == -ENOSPC;
 
+        if (error == -EKEYREVOKED) {
+                (void)call_error(call, "io.vaultd.Revoked",
+                                json_build("message", 's', "your credentials were revoked, or your vault was closed, while this was under way", "hint", 's',
+                                                "Run: vaultctl status", NULL));
+                return;
+        }
+
         if ((error == -EBADMSG || error == -EIO) && fault_is_damage(userdata, call))
                 return;
 

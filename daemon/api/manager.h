@@ -21,8 +21,13 @@ typedef struct RekeyState {
 
 /* Everything the methods work on; made and ended by daemon/manager.c. */
 
+typedef struct RevocationListener RevocationListener;
+typedef struct Revocations Revocations;
+typedef struct Leavers Leavers;
+
 typedef struct Manager {
         sd_event *event;
+        Server *server; /* NULL before there is one, and after */
         Config *config;
         Store *store;
         Keyring *keyring;
@@ -32,6 +37,9 @@ typedef struct Manager {
         Logins *logins;
         Worker *worker;
         Users *users;
+        RevocationListener *revocation_listeners;
+        Revocations *revocations;
+        Leavers *leavers;
         RekeyState rekey;
         struct History *history;
         struct Transfer *transfer; /* a backup or restore under way; NULL */

@@ -337,7 +337,7 @@ static int method_show(Call *call, json_object *parameters, void *userdata) {
 
 static const Method methods[] = {
         { "Plan", METHOD_USE, method_plan, .is_fiber = true },
-        { "Start", METHOD_USE, method_start, .is_fiber = true, .is_recorded = true },
+        { "Start", METHOD_USE, method_start, .is_fiber = true, .is_recorded = true, .uses_credentials = true },
         { "List", METHOD_USE, method_list, .is_fiber = true },
         { "Show", METHOD_USE, method_show, .is_fiber = true },
         {},

@@ -20,7 +20,8 @@
 #include <stdio.h>
 
 #include "api/history.h"
-#include "api/manager.h"
+#include "api/leavers.h"
+#include "api/revocation.h"
 #include "audit/audit.h"
 #include "util/clock.h"
 
@@ -47,6 +48,7 @@ static int vault_commit(Manager *m, const Vault *vault) {
 
 int manager_set_vault_state(Manager *m, Vault *vault, VaultState state, const char *reason) {
         char *copy = reason ? strdup(reason) : NULL;
+        int r;
 
         if (reason && !copy)
                 return -ENOMEM;
@@ -54,7 +56,11 @@ int manager_set_vault_state(Manager *m, Vault *vault, VaultState state, const ch
         vault->reason = copy;
         vault->state = state;
         vault->state_usec = now_realtime();
-        return vault_commit(m, vault);
+        r = vault_commit(m, vault);
+        /* A closed vault is used by nobody, also by those who were let in before (T38). */
+        if (r == 0 && state != VAULT_ACTIVE)
+                (void)manager_end_uses(m, vault->uid, NULL);
+        return r;
 }
 
 /* The name under which the uid was known within the last day. -ENOENT: there is none. */
@@ -156,7 +162,7 @@ static int vault_seal(Manager *m, Vault *vault, const char *user) {
         return r == STORE_CONFLICT ? 0 : r;
 }
 
-static int vault_is_closed(uid_t uid, VaultState state, Failure *failure) {
+static int vault_is_closed(uid_t uid, VaultState state, const char *reason, Failure *failure) {
         _cleanup_(freep) char *hint = NULL;
         const char *word = vault_state_to_string(state);
         int r;
@@ -166,9 +172,13 @@ static int vault_is_closed(uid_t uid, VaultState state, Failure *failure) {
                 hint = NULL;
                 return -ENOMEM;
         }
-        /* The reason names the other user, which is for administrators. */
-        r = failure_set(failure, FAILURE_VAULT_CLOSED, hint, "the vault of uid %u is %s%s", (unsigned)uid,
-                        word, state == VAULT_SEALED ? ": it was made for another user name" : "");
+        /* A seal's reason names the other user, a lock's is an administrator's own words: both are for administrators. */
+        bool is_told = state == VAULT_LOCKED && reason_is_of_account(reason);
+        r = failure_set(failure, FAILURE_VAULT_CLOSED, hint, "the vault of uid %u is %s%s%s", (unsigned)uid, word,
+                        state == VAULT_SEALED ? ": it was made for another user name"
+                        : is_told             ? ": "
+                                              : "",
+                        is_told ? reason : "");
         if (r == FAILED)
                 failure->state = strdup(word);
         return r;
@@ -216,9 +226,9 @@ int manager_open_vault(Manager *m, uid_t uid, const char *user, Vault **ret, Fai
                 r = vault_seal(m, vault, user);
                 if (r < 0)
                         return r;
-                return vault_is_closed(uid, VAULT_SEALED, failure);
+                return vault_is_closed(uid, VAULT_SEALED, NULL, failure);
         }
-        return vault_is_closed(uid, vault->state, failure);
+        return vault_is_closed(uid, vault->state, vault->reason, failure);
 }
 
 int manager_caller(Manager *m, Call *call, char **ret_user, Vault **ret_vault, Failure *failure) {

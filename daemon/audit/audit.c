@@ -54,6 +54,7 @@ static const AuditName audit_names[] = {
         [AUDIT_RECOVERY_KEY] = { "efacbcd902794f848f74552f4040d676", "recovery key made" },
         [AUDIT_REKEY_BEGUN] = { "c9a14a6df3b34bb39ceabb36ca9182d0", "rekeying begun" },
         [AUDIT_REKEY_DONE] = { "4fb35710dfef46d2accea1f57ddd965a", "rekeying done" },
+        [AUDIT_REVOKED] = { "483c566fca58442f9b8cc87f3166a4a3", "credentials revoked" },
 };
 
 #define AUDIT_TEXT_MAX 256U

@@ -40,6 +40,7 @@ typedef enum AuditKind {
         AUDIT_RECOVERY_KEY,
         AUDIT_REKEY_BEGUN,
         AUDIT_REKEY_DONE,
+        AUDIT_REVOKED,
 } AuditKind;
 
 /* Where a caller comes from. Decoration: a pid's files in /proc. */

@@ -81,5 +81,9 @@ int oauth_identify_token(Oauth *o, uid_t uid, const ServiceProfile *profile, con
 int oauth_keep_token(Oauth *o, const Vault *vault, const ServiceProfile *profile, const char *label, const Secret *token, const char *account_id,
                 bool is_replacing_account, bool has_workspace_key, Credential **ret, Failure *failure);
 
+/* Ends the unfinished connections of that uid's vault to that service (NULL: to all), durably and in one commit, asking nobody: whoever waits for one is told
+ * why, and parked grants are revoked by the sweeper. What a callback brings meanwhile is revoked by the callback. *ret_n: how many. 0, -errno. */
+int oauth_end_flows(Oauth *o, uid_t uid, const char *service, const Failure *why, unsigned *ret_n);
+
 /* Revokes a credential's tokens upstream (RFC 7009). FAILED: the server could not be told, or offers no way. */
 int oauth_revoke_credential(Oauth *o, const Credential *credential, Failure *failure);

@@ -79,7 +79,9 @@ int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char 
         BeginWalk walk = { .batch = b, .vault = v, .service = service };
         int r;
 
-        r = store_foreach(s, RECORD_CREDENTIAL, v->uid, begin_visit, &walk);
+        r = vault_expect_key(b, v);
+        if (r >= 0)
+                r = store_foreach(s, RECORD_CREDENTIAL, v->uid, begin_visit, &walk);
         if (r < 0) {
                 record_list_free(&credential_type, walk.list.objects, walk.list.n);
                 return r;
@@ -139,6 +141,20 @@ int revocation_record_list(Store *s, Keyring *k, uid_t uid, Credential ***ret, s
         }
         *ret = (Credential **)walk.list.objects;
         *ret_n = walk.list.n;
+        return 0;
+}
+
+int revocation_record_read(Store *s, const Vault *v, const char *id, Credential **ret) {
+        void *object;
+        StoreKey key;
+        int r;
+
+        r = store_key_init(&key, RECORD_REVOCATION, v->uid, id, strlen(id));
+        if (r >= 0)
+                r = record_read(s, &credential_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, &object);
+        if (r < 0)
+                return r;
+        *ret = object;
         return 0;
 }
 

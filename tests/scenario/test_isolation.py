@@ -45,6 +45,8 @@ ROWS = {
     "io.vaultd.Admin.Lock": [{"uid": 1001}, {"user": "ID"}, {"uid": 1001, "reason": "ID"}],
     "io.vaultd.Admin.Unlock": [{"uid": 1001}, {"user": "ID"}],
     "io.vaultd.Admin.Unseal": [{"uid": 1001, "way": "new"}, {"user": "ID"}],
+    "io.vaultd.Admin.Revoke": [{"uid": 1001}, {"user": "ID"}, {"uid": 1001, "service": "notion"}],
+    "io.vaultd.Admin.AccountClosed": [{"uid": 1001, "user": "alice", "how": "locked"}],
     "io.vaultd.Admin.ShowVault": [{"uid": 1001}, {"user": "ID"}],
     "io.vaultd.Admin.DestroyVault": [{"uid": 1001}, {"user": "ID"}, {"uid": 1001, "setAside": True}],
     "io.vaultd.Admin.NewRecoveryKey": [{}, {"replace": False}],

@@ -30,6 +30,7 @@ static void assert_defaults(const Config *c) {
         assert_int_equal(c->loopback_port, 876);
         assert_true(c->uid_min >= 1 && c->uid_min <= c->uid_max);
         assert_int_equal(c->map_size, 68719476736);
+        assert_int_equal(c->leaver_check_usec, 900000000);
         assert_int_equal(c->connections_per_uid, 64);
         assert_int_equal(c->bytes_per_uid, 8388608);
         assert_int_equal(c->calls_per_uid, 32);
@@ -106,7 +107,7 @@ static void shipped_comments_are_the_defaults(void **state) {
                         memmove(p + 1, p + 2, strlen(p + 2) + 1);
                         n++;
                 }
-        assert_int_equal(n, 24); /* every key of the reader */
+        assert_int_equal(n, 25); /* every key of the reader */
         tree_open(&t);
         tree_write(&t, "vendor/vaultd.conf", text);
         tree_write(&t, "vendor/services.d/notion.conf", service);
@@ -141,7 +142,7 @@ static void every_key_is_read(void **state) {
                         "b.test:2\nAllowPrivate=c.test:3\n"
                         "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
                         "[Identity]\nElevated=record\nContainers=refuse\n"
-                        "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\n"
+                        "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\nLeaverCheck=2min\n"
                         "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nFlowsPerMinute=5\nCallsPerSecond=6\nMessageTimeout="
                         "500ms\nFlowLifetime=1h\n");
         tree_write(&t, "admin/services.d/1.conf",
@@ -171,6 +172,7 @@ static void every_key_is_read(void **state) {
         assert_int_equal(c->uid_min, 500);
         assert_int_equal(c->uid_max, 600);
         assert_int_equal(c->map_size, 1073741824);
+        assert_int_equal(c->leaver_check_usec, 120000000);
         assert_int_equal(c->connections_per_uid, 1);
         assert_int_equal(c->bytes_per_uid, 1048576);
         assert_int_equal(c->calls_per_uid, 2);

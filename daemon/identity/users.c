@@ -21,7 +21,8 @@
 
 #define NSSWITCH_FILE "/etc/nsswitch.conf"
 
-#define N_SLOTS   512U
+#define SLOT_BITS 12U
+#define N_SLOTS   (1U << SLOT_BITS)
 #define LOOK_USEC USEC_PER_MSEC
 
 /* Which content a file has, as far as one call can tell. */
@@ -107,7 +108,8 @@ static bool file_stamp_equal(const FileStamp *a, const FileStamp *b) {
 }
 
 static Slot *users_slot(Users *u, uid_t uid) {
-        return &u->slots[uid % N_SLOTS];
+        /* Fibonacci hashing: neighbours lie apart, and so do uids that are given out in steps, of a hundred or of a power of two. */
+        return &u->slots[(uint32_t)(uid * UINT32_C(2654435769)) >> (32 - SLOT_BITS)];
 }
 
 /* By name if there is one, else by uid; fills in the other. */

@@ -133,10 +133,10 @@ static void uids_that_share_a_slot_are_told_apart(void **state) {
         Fixture *f = *state;
 
         assert_int_equal(look_up(f, 0), 0);
-        for (uid_t uid = 1; uid <= 4096; uid++)
+        for (uid_t uid = 1; uid <= 16384; uid++)
                 assert_null(users_name_at_hand(f->users, uid, now_monotonic()));
         /* Nor does a user who does not exist push one out who does. */
-        for (uid_t uid = NOBODY_HERE; uid < NOBODY_HERE + 512; uid++)
+        for (uid_t uid = NOBODY_HERE; uid < NOBODY_HERE + 8192; uid++)
                 assert_int_equal(look_up(f, uid), -ENOENT);
         assert_string_equal(users_name_at_hand(f->users, 0, now_monotonic()), "root");
 }

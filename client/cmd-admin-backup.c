@@ -148,11 +148,11 @@ static int receive(const Context *c, Target *t, json_object **ret_begin, json_ob
         size_t n;
         int r;
 
-        r = call_open(c, &call, fault);
+        r = target_open(t, fault);
+        if (r >= 0)
+                r = call_open(c, &call, fault);
         if (r >= 0)
                 r = call_upgrade(call, "io.vaultd.Store.Backup", NULL, ret_begin, fault);
-        if (r >= 0)
-                r = target_open(t, fault);
         if (r >= 0)
                 r = frames_new(call, &frames, fault);
         while (r >= 0 && (r = frames_receive(frames, &bytes, &n, ret_end, fault)) > 0) {

@@ -93,7 +93,8 @@ static int ask_key(char **ret, Fault *fault) {
         hidden = before;
         hidden.c_lflag &= ~(tcflag_t)ECHO;
         hidden.c_lflag |= ECHONL;
-        if (dprintf(fd, "Recovery key (it is not shown): ") < 0 || tcsetattr(fd, TCSAFLUSH, &hidden) < 0)
+        /* In this order: what is typed at the sight of the question is not shown. */
+        if (tcsetattr(fd, TCSAFLUSH, &hidden) < 0 || dprintf(fd, "Recovery key (it is not shown): ") < 0)
                 return fail_file(fault, "/dev/tty", errno);
         n = read(fd, line, sizeof(line) - 1);
         (void)tcsetattr(fd, TCSAFLUSH, &before);

@@ -180,12 +180,12 @@ static int refuse_while_restoring(Call *call) {
         return r < 0 ? r : 1;
 }
 
-/* The web pages work on flows, which are in the store too. */
-static int admit_web(Manager *m, Call *call) {
+/* Of an older store nothing is opened: no vault, and for the web pages no flow. */
+static int admit_store(Manager *m, Call *call, const Method *method) {
         Failure failure = {};
         int r;
 
-        r = manager_refuse_old_store(m, &failure);
+        r = method->opens_no_vault ? 0 : manager_refuse_old_store(m, &failure);
         if (r == FAILED)
                 r = manager_reply_failure(call, &failure) < 0 ? -ENOMEM : 1;
         failure_done(&failure);
@@ -203,8 +203,9 @@ int manager_admit(Call *call, const Method *method, void *userdata) {
                 return refuse_while_restoring(call);
         if (method->class == METHOD_ROOT)
                 return admit_root(call);
-        if (method->class == METHOD_WEB)
-                return admit_web(m, call);
+        r = admit_store(m, call, method);
+        if (r != 0 || method->class == METHOD_WEB)
+                return r;
         if (rule == ELEVATED_AUTO)
                 rule = is_authority ? ELEVATED_REFUSE : ELEVATED_RECORD;
 

@@ -329,6 +329,21 @@ int transfer_method_backup(Call *call, json_object *parameters, void *userdata) 
 
 /* Restore */
 
+/* The former file is called by the time; of two within a second the other gets a number. */
+static int restore_put_in_place(Transfer *t, Restore *restore) {
+        size_t n = strlen(t->suffix);
+        int r;
+
+        if (!t->is_replacing)
+                return restore_install(restore, NULL);
+        r = restore_install(restore, t->suffix);
+        for (unsigned i = 2; r == -EEXIST && i < 100; i++) {
+                (void)snprintf(t->suffix + n, sizeof(t->suffix) - n, "-%u", i);
+                r = restore_install(restore, t->suffix);
+        }
+        return r;
+}
+
 static int restore_work(Conveyor *c, void *userdata) {
         _cleanup_(restore_freep) Restore *restore = NULL;
         Transfer *t = userdata;
@@ -348,7 +363,7 @@ static int restore_work(Conveyor *c, void *userdata) {
         if (r >= 0)
                 r = restore_finish(restore, t->least_sequence, &t->result);
         if (r >= 0)
-                r = restore_install(restore, t->is_replacing ? t->suffix : NULL);
+                r = restore_put_in_place(t, restore);
         seal_thread_end();
         return r;
 }

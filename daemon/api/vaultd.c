@@ -335,10 +335,10 @@ static int method_doctor(Call *call, json_object *parameters, void *userdata) {
 }
 
 static const Method methods[] = {
-        { "WhoAmI", METHOD_USE, method_whoami, .is_quick = true },
+        { "WhoAmI", METHOD_USE, method_whoami, .is_quick = true, .opens_no_vault = true },
         { "Status", METHOD_USE, method_status, .is_fiber = true },
-        { "Services", METHOD_USE, method_services, .is_fiber = true },
-        { "Doctor", METHOD_USE, method_doctor, .is_fiber = true },
+        { "Services", METHOD_USE, method_services, .is_fiber = true, .opens_no_vault = true },
+        { "Doctor", METHOD_USE, method_doctor, .is_fiber = true, .opens_no_vault = true },
         {},
 };
 

@@ -17,6 +17,9 @@
 #include "util/log.h"
 
 #define LISTENERS_MAX 8U
+/* How many wait to be accepted, as in vaultd.socket. They stand in one line, whoever they are: who connects and leaves all the time keeps it
+ * full, and everybody waits as long as it is. Who finds it full waits in connect(2), first come first served. */
+#define BACKLOG       128
 /* How long a connection beyond Connections= is kept before it is closed. */
 #define REFUSAL_USEC  (500 * USEC_PER_MSEC)
 
@@ -180,7 +183,7 @@ static int listen_on(const ListenOption *l) {
         (void)umask(mask);
         if (r < 0)
                 return r;
-        if (listen(fd, SOMAXCONN) < 0)
+        if (listen(fd, BACKLOG) < 0)
                 return -errno;
         return TAKE_FD(fd);
 }

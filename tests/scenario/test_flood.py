@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from world import UIDS, World, as_user, wait_for
+from world import TREE, UIDS, World, as_user, wait_for
 
 # Opens n connections under whoever runs it, says so, and holds them until its input ends.
 HOLD = """
@@ -140,6 +140,35 @@ def test_who_calls_too_often_waits_and_the_others_do_not():
         answers, seconds = int(out), time.monotonic() - began
         # A second's worth that was saved up, and what was given since.
         assert 200 <= answers <= 200 * (seconds + 1) + 50, (answers, seconds)
+
+
+# Connects and leaves until there is no more room to wait in; prints how often that went.
+FILL = """
+import socket, sys
+for n in range(10000):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.setblocking(False)
+        try: peer.connect(sys.argv[1])
+        except BlockingIOError: break
+print(n)
+"""
+
+
+def test_the_line_before_the_door_is_short():
+    """Whoever connects and leaves faster than vaultd accepts keeps it full, and everybody waits as long as it is."""
+    with World(platform=False) as world:
+        assert world.json("bob", "whoami")["uid"] == UIDS["bob"]
+        world.vaultd_process.send_signal(signal.SIGSTOP)
+        try:
+            done = subprocess.run(["/usr/bin/python3", "-c", FILL, str(world.sockets["public"])], stdout=subprocess.PIPE, text=True, check=True, **as_user("alice"))
+            assert 64 <= int(done.stdout) <= 256
+            # Who finds it full waits, and is no less served.
+            bob = subprocess.Popen(world.command("whoami"), env=world.environment(), stdout=subprocess.PIPE, text=True, **as_user("bob"))
+            time.sleep(0.2)
+        finally:
+            world.vaultd_process.send_signal(signal.SIGCONT)
+        assert bob.communicate(timeout=20)[0] and bob.returncode == 0
+    assert "\nBacklog=128\n" in (TREE / "systemd/vaultd.socket").read_text()
 
 
 def test_stop_is_not_kept_up_by_those_who_keep_calling(fresh_world):

@@ -200,14 +200,11 @@ static int input_take(Connection *c) {
         return 1;
 }
 
-static int input_read(Connection *c) {
-        const uint8_t *bytes = c->server->read_buffer, *end;
-        size_t n;
+/* What came with one read. */
+static int input_work(Connection *c, const uint8_t *bytes, size_t n) {
+        const uint8_t *end;
         int r;
 
-        r = input_receive(c, &n);
-        if (r < 0 || n == 0)
-                return r;
         end = c->input.size == c->input_at ? memchr(bytes, 0, n) : NULL;
         if (!end) {
                 r = input_keep(c, bytes, n);
@@ -217,6 +214,20 @@ static int input_read(Connection *c) {
         size_t size = (size_t)(end - bytes);
         r = input_keep(c, end + 1, n - size - 1);
         return r < 0 ? r : input_message(c, (const char *)bytes, size);
+}
+
+/* What was read may hold a token; once it is worked on it is nowhere but where it was put. The next reader's bytes may be fewer. */
+static int input_read(Connection *c) {
+        uint8_t *bytes = c->server->read_buffer;
+        size_t n;
+        int r;
+
+        r = input_receive(c, &n);
+        if (r < 0 || n == 0)
+                return r;
+        r = input_work(c, bytes, n);
+        explicit_bzero(bytes, n);
+        return r;
 }
 
 bool input_is_waiting(Connection *c) {

@@ -7,6 +7,7 @@ A real access token of the provider stands for one that was made by hand: the MC
 import json
 import os
 import pty
+import secrets
 import select
 import subprocess
 import time
@@ -287,3 +288,34 @@ def test_t1_sudo_slips_in_no_token():
                 reply = json.loads(out.rstrip("\0"))
                 assert reply["error"] == "io.vaultd.NotAllowed" and "1002" in reply["parameters"]["message"], (method, reply)
         assert world.json("alice", "status")["connections"] == []
+
+
+def copies_in_memory(pid, needle):
+    """Where a process has the bytes, secure memory included; root may look although the process is not dumpable."""
+    found = []
+    for line in open(f"/proc/{pid}/maps", encoding="utf-8"):
+        span, rights, *_, name = line.split()
+        begin, end = (int(number, 16) for number in span.split("-"))
+        # The database is mapped sparsely, and sealed; a sanitizer's shadow is as large.
+        if "r" not in rights or name.startswith("[v") or end - begin > 1 << 32:
+            continue
+        with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            try:
+                memory.seek(begin)
+                found += [name] * memory.read(end - begin).count(needle)
+            except OSError:
+                continue
+    return found
+
+
+def test_t16_no_copy_of_a_token_stays_in_memory():
+    """Kept, read and given to the platform: between two calls vaultd has it nowhere, not even where it was read from the socket."""
+    with World() as world:
+        world.add_service("gh", variable_profile())
+        world.configure(policy=POLICY)
+        world.restart_vaultd()
+        pid, value = world.vaultd_process.pid, "ghp_" + secrets.token_hex(24)
+        assert copies_in_memory(pid, b"io.vaultd.Token"), "what is there is not found"
+        for command in (("connect", "gh", "--token-stdin", "--yes"), ("token", "gh"), ("session", "start", "--yes", "--server", "gh")):
+            world.json("alice", *command, stdin=value)
+            assert copies_in_memory(pid, value.encode()) == [], command

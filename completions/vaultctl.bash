@@ -19,10 +19,11 @@ declare -gA __vaultctl_options=(
         ["admin init"]="--new-recovery-key --key-only --kek-file --state-dir"
         ["admin vault"]="--user --uid --set-aside --yes"
         ["admin rekey"]="--dry-run --kek-file"
+        ["admin restore"]="--replace --head --recovery-key-stdin"
 )
 __vaultctl_commands="status whoami services connect claim disconnect token session doctor admin"
 __vaultctl_session_commands="start list show"
-__vaultctl_admin_commands="init users lock unlock unseal vault rekey revoke"
+__vaultctl_admin_commands="init users lock unlock unseal vault rekey revoke backup restore accept-store"
 __vaultctl_global="--json --socket --help --version"
 
 # __vaultctl_names COMMAND ARRAY MEMBER [SERVICE]: the member of each object of the array in the command's answer,
@@ -59,7 +60,7 @@ __vaultctl_value() {
                         COMPREPLY=($(compgen -W "$(__vaultctl_names status connections label "${found[1]}")" -- "$cur")) ;;
         --user)
                 COMPREPLY=($(compgen -W "$(__vaultctl_names "admin users" vaults user)" -- "$cur")) ;;
-        --account|--title|--message|--uid|--reason|--service)
+        --account|--title|--message|--uid|--reason|--service|--head)
                 ;;
         *)
                 return 1 ;;
@@ -81,7 +82,7 @@ _vaultctl() {
                 --) is_past_options=true ;;
                 --socket=*) socket=${words[i]#*=} ;;
                 --socket) socket=${words[++i]} ;;
-                --server|--as|--account|--title|--message|--user|--uid|--reason|--kek-file|--state-dir) ((i++)) ;;
+                --server|--as|--account|--title|--message|--user|--uid|--reason|--kek-file|--state-dir|--head) ((i++)) ;;
                 -?*) ;;
                 *) found+=("${words[i]}") ;;
                 esac
@@ -103,6 +104,7 @@ _vaultctl() {
                 session:1) list=$__vaultctl_session_commands ;;
                 admin:1) list=$__vaultctl_admin_commands ;;
                 "admin vault:1") list="show destroy" ;;
+                "admin backup:1"|"admin restore:1") _filedir; return ;;
                 connect:1) list=$(__vaultctl_names services services name) ;;
                 disconnect:1|token:1) list=$(__vaultctl_names status connections service) ;;
                 "session show:1") list=$(__vaultctl_names "session list" sessions id) ;;

@@ -116,6 +116,9 @@ complete -c vaultctl -n '__vaultctl_is admin' -a revoke -d 'Revoke what a user h
 complete -c vaultctl -n '__vaultctl_is admin' -a init -d 'Make the keys of an installation, each once (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a vault -d 'Look at one vault, or erase it for good (root)'
 complete -c vaultctl -n '__vaultctl_is admin' -a rekey -d 'Change all keys while vaultd serves (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a backup -d 'Write a backup of the store, sealed to the recovery key (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a restore -d 'Make the store anew from a backup (root)'
+complete -c vaultctl -n '__vaultctl_is admin' -a accept-store -d 'Go on with a database that is older than the newest (root)'
 complete -c vaultctl -n '__vaultctl_is admin vault' -a show -d 'What is known about it'
 complete -c vaultctl -n '__vaultctl_is admin vault' -a destroy -d 'Erase it'
 
@@ -155,6 +158,11 @@ complete -c vaultctl -n '__vaultctl_is --then admin vault' -l yes -d 'Destroy wi
 complete -c vaultctl -n '__vaultctl_is --then admin init' -l new-recovery-key -d 'Another recovery key, for the backups to come'
 complete -c vaultctl -n '__vaultctl_is --then admin init' -l key-only -d 'Only the key that wraps the vaults'
 complete -c vaultctl -n '__vaultctl_is --then admin init' -l state-dir -r -F -d 'The store that must be empty when there is no key yet'
+complete -c vaultctl -n '__vaultctl_is --then admin backup' -F
+complete -c vaultctl -n '__vaultctl_is --then admin restore' -F
+complete -c vaultctl -n '__vaultctl_is --then admin restore' -l replace -d 'Although this store has vaults'
+complete -c vaultctl -n '__vaultctl_is --then admin restore' -l head -x -d 'The newest head of the store that was backed up'
+complete -c vaultctl -n '__vaultctl_is --then admin restore' -l recovery-key-stdin -d 'The key is the first line of standard input'
 complete -c vaultctl -n '__vaultctl_is --then admin rekey' -l dry-run -d 'See whether every record opens'
 for command in init rekey
         complete -c vaultctl -n "__vaultctl_is --then admin $command" -l kek-file -r -F -d 'The key is this plain file'

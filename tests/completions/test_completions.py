@@ -215,7 +215,7 @@ def test_vaultd_is_not_started_by_a_tab(shell, is_active, line, variables, call,
 def test_texts_beside_the_commands_are_those_of_help(shell):
     """bash shows none."""
     source = (HERE / {"bash": "vaultctl.bash", "zsh": "_vaultctl", "fish": "vaultctl.fish"}[shell]).read_text()
-    summaries = re.findall(r'\.name = "([a-z ]+)",.*?\.summary = "([^"]+)"',
+    summaries = re.findall(r'\.name = "([a-z -]+)",.*?\.summary = "([^"]+)"',
                            "".join(path.read_text() for path in sorted((ROOT / "client").glob("cmd-*.c"))), re.DOTALL)
     assert {name for name, _ in summaries} == set(truth.commands())
     source = source.replace("\\'", "'")

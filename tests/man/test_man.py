@@ -140,7 +140,7 @@ def test_references_lead_somewhere(page):
 def test_vaultctl_has_every_command_with_its_options(pages):
     described = {}
     for tag, body in entries(section(pages["vaultctl.1"], "COMMANDS")).items():
-        name = re.match(r"[a-z]+(?: [a-z]+)?(?= |$)", tag).group(0)
+        name = re.match(r"[a-z]+(?: [a-z-]*[a-z])?(?= |$)", tag).group(0)
         described[name] = options_of(body, indent=13)
     assert described == truth.commands()
 
@@ -148,7 +148,7 @@ def test_vaultctl_has_every_command_with_its_options(pages):
 def test_vaultctl_shows_the_words_of_each_command(pages):
     """As in the synopsis of --help, but for options that may be left out: these are described one by one."""
     for tag in entries(section(pages["vaultctl.1"], "COMMANDS")):
-        name = re.match(r"[a-z]+(?: [a-z]+)?(?= |$)", tag).group(0)
+        name = re.match(r"[a-z]+(?: [a-z-]*[a-z])?(?= |$)", tag).group(0)
         usage = subprocess.run([VAULTCTL, *name.split(), "--help"], capture_output=True, text=True, check=True).stdout
         synopsis = re.search(r"^Usage: vaultctl (.*)$", usage, re.MULTILINE).group(1)
         words = re.sub(r" ?\[(--[^\]]*|OPTIONS)\]…?", "", synopsis).strip()
@@ -255,9 +255,9 @@ def test_page_names_no_command_that_does_not_exist(page):
     source = re.sub(r"^\.Bd.*?^\.Ed$", "", PAGES[page].read_text(), flags=re.MULTILINE | re.DOTALL)
     # Commands are marked as such, so that they can be told from prose about the program.
     assert not [line for line in source.splitlines() if not line.startswith(".") and "vaultctl " in line]
-    mentioned = re.findall(r"^\.Ic vaultctl (?!--)([a-z]+)(?: ([a-z]+))?", source, re.MULTILINE)
+    mentioned = re.findall(r"^\.Ic vaultctl (?!--)([a-z]+)(?: ([a-z-]*[a-z]))?", source, re.MULTILINE)
     if page == "vaultctl.1":
-        mentioned += re.findall(r"^\.Ic ([a-z]{2,})(?<!vaultctl)(?: ([a-z]+))?\b", source, re.MULTILINE)
+        mentioned += re.findall(r"^\.Ic ([a-z]{2,})(?<!vaultctl)(?: ([a-z-]*[a-z]))?\b", source, re.MULTILINE)
     for first, second in mentioned:
         assert first in commands or (first in groups and f"{first} {second}" in commands), f"vaultctl {first} {second}"
 

@@ -131,4 +131,7 @@ def interfaces():
 
 
 def journal_fields():
-    return set(found(re.findall(r'"(VAULTD_[A-Z_]+)"', text("daemon/audit/audit.c")), "daemon/audit/audit.c"))
+    fields = set()
+    for path in ("daemon/audit/audit.c", "daemon/api/history.c"):
+        fields |= set(found(re.findall(r'"(VAULTD_[A-Z_]+)"', text(path)), path))
+    return fields

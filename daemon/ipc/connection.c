@@ -21,8 +21,7 @@
 #include "ipc/server-internal.h"
 
 /* EPOLLHUP and EPOLLERR are always reported. */
-static int connection_update_interest(Connection *c) {
-        uint32_t interest = EPOLLIN | EPOLLRDHUP | EPOLLET | (c->output.size > 0 ? EPOLLOUT : 0);
+static int connection_set_interest(Connection *c, uint32_t interest) {
         struct epoll_event event = { .events = interest, .data.ptr = c };
 
         if (c->state == CONNECTION_DEAD || c->interest == interest)
@@ -31,6 +30,10 @@ static int connection_update_interest(Connection *c) {
                 return -errno;
         c->interest = interest;
         return 0;
+}
+
+static int connection_update_interest(Connection *c) {
+        return connection_set_interest(c, EPOLLIN | EPOLLRDHUP | EPOLLET | (c->output.size > 0 ? EPOLLOUT : 0));
 }
 
 /* Who is charged. A login user may hold tens of thousands of uids (subuid(5)) and connect as each of them; one account for
@@ -162,6 +165,9 @@ void connection_on_event(Connection *c, uint32_t events) {
                 c->is_writable = true;
         if (events & (EPOLLHUP | EPOLLERR))
                 c->is_hung_up = true;
+        /* Whoever is held and writes on, byte by byte, would wake the loop for each. After the next step epoll says what has come. */
+        if ((events & EPOLLIN) && c->is_queued && account_turn(c->account)->is_held)
+                (void)connection_set_interest(c, c->interest & ~(uint32_t)EPOLLIN);
         connection_reconsider(c);
 }
 

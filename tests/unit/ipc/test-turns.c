@@ -387,6 +387,28 @@ static void doors_that_are_not_for_all_have_no_such_limit(void **state) {
         toy_turn(toy);
 }
 
+static void who_waits_for_its_next_call_does_not_wake_the_loop(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 1000000, .n_calls = 4, .n_streams = 8, .n_steps_per_sec = 10 });
+        _cleanup_(closep) int fd = toy_connect(toy);
+        unsigned n_woken = 0;
+
+        for (unsigned i = 0; i < 50; i++)
+                toy_say(fd, ECHO);
+        toy_turn(toy);
+        assert_in_range(toy->n_calls, 5, 20);
+        for (unsigned i = 0; i < 100; i++) {
+                assert_int_equal(send(fd, " ", 1, MSG_NOSIGNAL | MSG_DONTWAIT), 1);
+                n_woken += server_run(toy->server, 0) > 0;
+        }
+        assert_in_range(n_woken, 0, 30);
+        /* And nothing of it is lost. */
+        assert_int_equal(send(fd, ECHO, sizeof(ECHO), MSG_NOSIGNAL), sizeof(ECHO));
+        for (uint64_t begin = now_monotonic(); toy->n_calls < 51;) {
+                assert_true(now_monotonic() - begin < 30 * USEC_PER_SEC);
+                assert_true(server_run(toy->server, 50 * USEC_PER_MSEC) >= 0);
+        }
+}
+
 /* A monitoring script of root's that is out of hand must cost nobody his login. */
 static void who_is_busy_at_the_public_door_is_heard_at_the_others(void **state) {
         _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 1000000, .n_calls = 4, .n_streams = 8, .n_steps_per_sec = 2 });
@@ -473,6 +495,7 @@ int main(void) {
                 cmocka_unit_test(new_connection_counts_as_a_call),
                 cmocka_unit_test(bytes_that_make_no_message_count_as_well),
                 cmocka_unit_test(doors_that_are_not_for_all_have_no_such_limit),
+                cmocka_unit_test(who_waits_for_its_next_call_does_not_wake_the_loop),
                 cmocka_unit_test(who_is_busy_at_the_public_door_is_heard_at_the_others),
                 cmocka_unit_test(refused_connection_is_kept_for_a_moment),
                 cmocka_unit_test(refused_connections_are_the_first_to_go_without_descriptors),

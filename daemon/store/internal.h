@@ -82,6 +82,7 @@ struct Store {
         pthread_mutex_t mutex;
         pthread_cond_t wake;
         StoreBatch *queued, **queued_end;
+        unsigned n_queued, n_wanted; /* n_wanted: at so many the writer is woken */
         StoreBatch *finished, **finished_end;
         bool is_stopping;
         int done_fd; /* eventfd: finished is not empty */

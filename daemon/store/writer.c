@@ -5,6 +5,10 @@
  * Why a thread: a durable commit waits about 0.3 ms for the disk, at times much longer, and the loop never waits. Why
  * groups: everything that queues up while the disk is busy shares the next sync.
  *
+ * Those whose batches were just committed often come with their next ones, one after the other; a writer that takes the first of
+ * them alone to the disk lets the rest wait for two syncs. So when the last group had several, the thread waits for as many
+ * again, a moment that is short beside a sync. A lone writer waits for nobody.
+ *
  * Invariants: batches take effect in queue order and their callbacks are called in that order, from the loop; a
  * callback's 0 means that the batch is on disk (as far as the body has one); a batch is applied wholly or not at all.
  *
@@ -20,13 +24,32 @@
 /* Bounds of one transaction: far below LMDB's limit of dirty pages, so that it never spills. */
 #define GROUP_BATCHES_MAX 1024U
 #define GROUP_BYTES_MAX   (8U * 1024U * 1024U)
+#define GATHER_USEC       200U
+
+/* Waits, with the mutex held and the queue not empty, until there are that many, but not for long. */
+static void queue_gather(Store *s, unsigned n) {
+        struct timespec until;
+
+        s->n_wanted = n;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += GATHER_USEC * 1000;
+        if (until.tv_nsec >= 1000000000) {
+                until.tv_nsec -= 1000000000;
+                until.tv_sec++;
+        }
+        while (s->n_queued < n && !s->is_stopping &&
+               pthread_cond_clockwait(&s->wake, &s->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+                ;
+        s->n_wanted = 1;
+}
 
 /* Cuts the next group off the queue. Called with the mutex held and the queue not empty. */
-static StoreBatch *queue_take_group(Store *s, StoreBatch **ret_last) {
+static StoreBatch *queue_take_group(Store *s, StoreBatch **ret_last, unsigned *ret_n) {
         StoreBatch *first = s->queued, *last = first;
         size_t weight = first->weight;
+        unsigned n;
 
-        for (unsigned n = 1; last->next && n < GROUP_BATCHES_MAX; n++) {
+        for (n = 1; last->next && n < GROUP_BATCHES_MAX; n++) {
                 weight += last->next->weight;
                 if (weight > GROUP_BYTES_MAX)
                         break;
@@ -35,12 +58,15 @@ static StoreBatch *queue_take_group(Store *s, StoreBatch **ret_last) {
         s->queued = TAKE_PTR(last->next);
         if (!s->queued)
                 s->queued_end = &s->queued;
+        s->n_queued -= n;
+        *ret_n = n;
         *ret_last = last;
         return first;
 }
 
 static void *writer_thread(void *userdata) {
         Store *s = userdata;
+        unsigned n = 1;
 
         (void)pthread_mutex_lock(&s->mutex);
         for (;;) {
@@ -50,7 +76,9 @@ static void *writer_thread(void *userdata) {
                         (void)pthread_cond_wait(&s->wake, &s->mutex);
                 if (!s->queued)
                         break;
-                group = queue_take_group(s, &last);
+                if (s->n_queued < n)
+                        queue_gather(s, n);
+                group = queue_take_group(s, &last, &n);
                 (void)pthread_mutex_unlock(&s->mutex);
 
                 s->body->commit(s, group);
@@ -156,7 +184,8 @@ static void queue_append(Store *s, StoreBatch *batch) {
         (void)pthread_mutex_lock(&s->mutex);
         *s->queued_end = batch;
         s->queued_end = &batch->next;
-        (void)pthread_cond_signal(&s->wake);
+        if (++s->n_queued >= s->n_wanted)
+                (void)pthread_cond_signal(&s->wake);
         (void)pthread_mutex_unlock(&s->mutex);
 }
 

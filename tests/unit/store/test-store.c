@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "support.h"
+#include "util/clock.h"
 #include "util/fiber.h"
 
 static void put_is_read_back_after_reopening(void **state) {
@@ -199,6 +200,47 @@ static void callback_may_queue_more(void **state) {
         assert_int_equal(store_commit_async(chain.fixture->store, batch_put(&key, "x", 1), on_chain, &chain),
                         0);
         run_until(chain.fixture, &chain.n, 10);
+}
+
+#define SIBLINGS  6U
+#define TURNS     100U
+#define WORK_USEC 20U /* of each between two writes: all of them together well below the writer's wait */
+
+typedef struct Sibling {
+        Fixture *f;
+        unsigned *n_in_work, n_left;
+        uid_t uid;
+} Sibling;
+
+static void sibling_commits(int result, void *userdata) {
+        Sibling *s = userdata;
+        StoreKey key = key_of(RECORD_CREDENTIAL, s->uid, "x");
+
+        assert_int_equal(result, 0);
+        if (s->n_left-- == 0) {
+                --*s->n_in_work;
+                return;
+        }
+        for (uint64_t until = now_monotonic() + WORK_USEC; now_monotonic() < until;)
+                ;
+        assert_int_equal(store_commit_async(s->f->store, batch_put(&key, "value", 5), sibling_commits, s), 0);
+}
+
+/* Without the wait of the writer there are two commits for each turn: of the first that comes, and of the others. */
+static void those_who_come_again_share_a_commit(void **state) {
+        Fixture *f = *state;
+        unsigned n_in_work = SIBLINGS;
+        Sibling siblings[SIBLINGS];
+        StoreChain chain;
+
+        for (unsigned i = 0; i < SIBLINGS; i++) {
+                siblings[i] = (Sibling){ f, &n_in_work, TURNS, 1000 + i };
+                sibling_commits(0, &siblings[i]);
+        }
+        while (n_in_work > 0)
+                assert_true(sd_event_run(f->event, UINT64_MAX) >= 0);
+        assert_int_equal(store_chain(f->store, &chain), 0);
+        assert_in_range(chain.sequence, TURNS, TURNS + TURNS / 2);
 }
 
 static void on_late(int result, void *userdata) {
@@ -517,6 +559,7 @@ int main(void) {
                 TEST(unmet_expectation_writes_nothing),
                 TEST(met_expectation_writes_all),
                 TEST(group_shares_one_commit),
+                TEST(those_who_come_again_share_a_commit),
                 TEST(later_batch_of_a_group_sees_the_earlier),
                 TEST(callbacks_come_in_queue_order_across_groups),
                 TEST(callback_may_queue_more),

@@ -115,16 +115,13 @@ void record_list_free(const RecordType *type, void **objects, size_t n) {
 }
 
 int service_key_init(StoreKey *ret, RecordKind kind, uid_t uid, const char *service, const char *label) {
-        _cleanup_(freep) char *id = NULL;
         size_t service_size = strlen(service), label_size = strlen(label);
+        char id[STORE_ID_MAX + 1];
 
         if (service_size == 0 || label_size == 0 || strchr(service, '/'))
                 return -EINVAL;
         if (service_size + label_size > STORE_ID_MAX)
                 return -ENAMETOOLONG;
-        id = malloc(service_size + label_size + 1);
-        if (!id)
-                return -ENOMEM;
         memcpy(id, service, service_size);
         id[service_size] = '/';
         memcpy(id + service_size + 1, label, label_size);

@@ -51,42 +51,51 @@ void seal_thread_end(void) {
                 gcry_cipher_close(TAKE_PTR(cipher_kept));
 }
 
-static int append_u32(Buffer *b, size_t n) {
-        uint8_t bytes[4] = { (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n };
+/* Of "v-" and 32 digits, with room to spare. */
+#define VAULT_ID_MAX    64U
+#define CONTEXT_SIZE_MAX (2U + 4U + 4U + VAULT_ID_MAX + 4U + STORE_ID_MAX)
 
-        return n > UINT32_MAX ? -E2BIG : buffer_append(b, bytes, sizeof(bytes));
+static uint8_t *put_u32(uint8_t *p, uint32_t n) {
+        for (unsigned shift = 32; shift > 0; shift -= 8)
+                *p++ = (uint8_t)(n >> (shift - 8));
+        return p;
 }
 
-static int context_encode(const SealContext *context, Buffer *ret) {
-        uint8_t head[2] = { SEAL_VERSION, (uint8_t)context->kind };
-        size_t vault_id_size = strlen(context->vault_id);
-        int r;
+static uint8_t *put_bytes(uint8_t *p, const void *bytes, size_t n) {
+        p = put_u32(p, (uint32_t)n);
+        if (n > 0)
+                memcpy(p, bytes, n);
+        return p + n;
+}
 
-        r = buffer_append(ret, head, sizeof(head));
-        if (r >= 0)
-                r = append_u32(ret, context->uid);
-        if (r >= 0)
-                r = append_u32(ret, vault_id_size);
-        if (r >= 0)
-                r = buffer_append(ret, context->vault_id, vault_id_size);
-        if (r >= 0)
-                r = append_u32(ret, context->record_id_size);
-        if (r >= 0)
-                r = buffer_append(ret, context->record_id, context->record_id_size);
-        return r;
+/* -E2BIG for ids longer than any that we make. */
+static int context_encode(const SealContext *context, uint8_t ret[static CONTEXT_SIZE_MAX], size_t *ret_size) {
+        size_t vault_id_size = strlen(context->vault_id);
+        uint8_t *p = ret;
+
+        if (vault_id_size > VAULT_ID_MAX || context->record_id_size > STORE_ID_MAX)
+                return -E2BIG;
+        *p++ = SEAL_VERSION;
+        *p++ = (uint8_t)context->kind;
+        p = put_u32(p, context->uid);
+        p = put_bytes(p, context->vault_id, vault_id_size);
+        p = put_bytes(p, context->record_id, context->record_id_size);
+        *ret_size = (size_t)(p - ret);
+        return 0;
 }
 
 /* A cipher with key, nonce and authenticated data in place. */
 static int cipher_open(
                 const Secret *key, const SealContext *context, const uint8_t *nonce, gcry_cipher_hd_t *ret) {
         _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
-        _cleanup_(buffer_done) Buffer authenticated = {};
+        uint8_t authenticated[CONTEXT_SIZE_MAX];
+        size_t authenticated_size;
         gcry_error_t e;
         int r;
 
         if (key->size != SEAL_KEY_SIZE)
                 return -EINVAL;
-        r = context_encode(context, &authenticated);
+        r = context_encode(context, authenticated, &authenticated_size);
         if (r < 0)
                 return r;
         r = cipher_take(&cipher);
@@ -96,7 +105,7 @@ static int cipher_open(
         if (!e)
                 e = gcry_cipher_setiv(cipher, nonce, SEAL_NONCE_SIZE);
         if (!e)
-                e = gcry_cipher_authenticate(cipher, authenticated.bytes, authenticated.size);
+                e = gcry_cipher_authenticate(cipher, authenticated, authenticated_size);
         if (e)
                 return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
         *ret = TAKE_PTR(cipher);
@@ -143,7 +152,7 @@ int unseal(const Secret *key, const SealContext *context, const void *sealed, si
         plain_size = size - SEAL_OVERHEAD;
         r = cipher_open(key, context, bytes, &cipher);
         if (r < 0)
-                return r;
+                return r == -E2BIG ? -EBADMSG : r; /* nothing was ever sealed for such an id */
         r = secret_new(bytes + SEAL_NONCE_SIZE, plain_size, &plain);
         if (r < 0)
                 return r;

@@ -25,12 +25,14 @@ class Bench:
     run: object
     summary: str
     packages: tuple = ()
+    is_long: bool = False
 
 
-def bench(name, summary, packages=()):
-    """Registers a function of (stage, rounds, seconds); packages: (program, Debian package), installed when named."""
+def bench(name, summary, packages=(), is_long=False):
+    """Registers a function of (stage, rounds, seconds); packages: (program, Debian package), installed when named. is_long: also
+    runs only when named, because it makes a large store first."""
     def register(function):
-        BENCHES[name] = Bench(function, summary, packages)
+        BENCHES[name] = Bench(function, summary, packages, is_long)
         return function
     return register
 

@@ -11,10 +11,11 @@
  * refuses quickly must not look fast.
  *
  * usage: bench-load SOCKET MESSAGE [mode=persistent|fresh|hold] [clients=N] [seconds=S] [pipeline=N] [pause=USEC]
- *                   [uid=U] [uids=N] [login=yes]
+ *                   [uid=U] [uids=N] [step=N] [login=yes]
  *   pipeline: messages in one write, persistent only · pause: between requests of a single client · hold: open N
- *   connections of N uids (uid, uid + 1, …), one call on each, then keep them until the input ends · login: as from a
- *   login of that uid; otherwise as a service, whoever runs this
+ *   connections of N uids (uid, uid + step, …), one call on each, then keep them until the input ends; in fresh mode with
+ *   one client each request comes from the next of them · login: as from a login of that uid; otherwise as a service,
+ *   whoever runs this
  * One line of JSON: requests, failed, seconds, rate, and p50 and p99 in microseconds. */
 
 #include <fcntl.h>
@@ -50,7 +51,7 @@ static struct sockaddr_un address = { .sun_family = AF_UNIX };
 static char *request;
 static size_t request_size;
 static Mode mode = MODE_PERSISTENT;
-static unsigned n_clients = 1, pipeline = 1, pause_usec, n_uids = 1;
+static unsigned n_clients = 1, pipeline = 1, pause_usec, n_uids = 1, uid_step = 1;
 static uid_t first_uid = UID_INVALID;
 static bool is_login;
 static double seconds = 1;
@@ -150,10 +151,18 @@ static void single_request(Client *c) {
                 client_close(c);
 }
 
+/* The real uid too: the kernel attaches that one to each message. */
+static void become(uid_t uid, uid_t saved) {
+        if (uid != UID_INVALID && (setresuid(-1, 0, -1) < 0 || setresuid(uid, uid, saved) < 0))
+                fail("setresuid");
+}
+
 static void run_single(uint64_t until) {
         Client c = { .fd = -1 };
 
-        while (now_nsec() < until) {
+        for (unsigned i = 0; now_nsec() < until; i++) {
+                if (n_uids > 1)
+                        become(first_uid + i % n_uids * uid_step, 0);
                 single_request(&c);
                 if (pause_usec > 0)
                         (void)usleep(pause_usec);
@@ -216,12 +225,6 @@ static void run_many(uint64_t until) {
         free(clients);
 }
 
-/* The real uid too: the kernel attaches that one to each message. */
-static void become(uid_t uid, uid_t saved) {
-        if (uid != UID_INVALID && (setresuid(-1, 0, -1) < 0 || setresuid(uid, uid, saved) < 0))
-                fail("setresuid");
-}
-
 /* What pam_loginuid(8) does; unset is what a service has. Kernels without audit have no such file, and nobody there has a login uid. */
 static void set_login_uid(uid_t uid) {
         char text[16];
@@ -242,7 +245,7 @@ static void run_hold(void) {
                 Client c = { .fd = -1 };
                 int r = -1;
 
-                become(first_uid + i % n_uids, 0);
+                become(first_uid + i % n_uids * uid_step, 0);
                 if (client_connect(&c, 0) && client_send(&c))
                         while ((r = client_receive(&c)) == 0)
                                 ;
@@ -270,7 +273,7 @@ static double quantile(double q) {
 static void run_timed(void) {
         uint64_t started = now_nsec(), until = started + (uint64_t)(seconds * 1e9);
 
-        become(first_uid, first_uid);
+        become(first_uid, n_uids > 1 ? 0 : first_uid);
         if (n_clients == 1 && pipeline == 1)
                 run_single(until);
         else
@@ -301,6 +304,8 @@ static int take_option(const char *option) {
                 is_login = streq(value, "yes");
         else if ((value = startswith(option, "uids=")))
                 n_uids = (unsigned)atol(value);
+        else if ((value = startswith(option, "step=")))
+                uid_step = (unsigned)atol(value);
         else
                 return -EINVAL;
         return n_clients < 1 || n_clients > CLIENTS_MAX || pipeline < 1 || pipeline > PIPELINE_MAX || n_uids < 1 ? -EINVAL : 0;

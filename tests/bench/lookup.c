@@ -38,10 +38,11 @@ static _Noreturn void fail(const char *what, int r) {
         exit(EXIT_FAILURE);
 }
 
+/* Of this thread alone: nothing here waits, and what else runs on the machine is not what is measured. */
 static uint64_t now_nsec(void) {
         struct timespec t;
 
-        (void)clock_gettime(CLOCK_MONOTONIC, &t);
+        (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
         return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
@@ -107,21 +108,35 @@ static void our_lookup(World *w, What what, uid_t uid, const char *service, cons
                 fail("look-up", r);
 }
 
-/* Nanoseconds of one look-up in the mean, without the time for choosing and, where only credentials are measured, for their vault. */
-static uint64_t run(World *w, What what, bool is_ours, uint64_t seed) {
-        uint64_t taken = 0, state = seed;
+typedef struct Subject {
+        uid_t uid;
+        const char *service;
+        Vault *vault; /* where only credentials are measured */
+} Subject;
 
-        for (unsigned i = 0; i < LOOKUPS_A_ROUND; i++) {
-                _cleanup_(vault_freep) Vault *v = NULL;
-                uid_t uid = w->first + (uid_t)(next_number(&state) % w->count);
-                const char *service = population_service((unsigned)(next_number(&state) % POPULATION_SERVICES));
+/* So many look-ups between two looks at the clock. Their vaults are in secure memory at once, where many blocks cost time. */
+#define SUBJECTS 10U
+
+/* Nanoseconds of one look-up in the mean. */
+static uint64_t run(World *w, What what, bool is_ours, uint64_t seed) {
+        uint64_t state = seed, taken = 0;
+
+        for (unsigned n = 0; n < LOOKUPS_A_ROUND; n += SUBJECTS) {
+                Subject subjects[SUBJECTS] = {};
                 uint64_t started;
 
-                if (what == WHAT_CREDENTIAL && vault_record_read(w->store, w->keyring, uid, &v) < 0)
-                        fail("vault", -EIO);
+                for (unsigned i = 0; i < SUBJECTS; i++) {
+                        subjects[i].uid = w->first + (uid_t)(next_number(&state) % w->count);
+                        subjects[i].service = population_service((unsigned)(next_number(&state) % POPULATION_SERVICES));
+                        if (what == WHAT_CREDENTIAL && vault_record_read(w->store, w->keyring, subjects[i].uid, &subjects[i].vault) < 0)
+                                fail("vault", -EIO);
+                }
                 started = now_nsec();
-                (is_ours ? our_lookup : bare_lookup)(w, what, uid, service, v);
+                for (unsigned i = 0; i < SUBJECTS; i++)
+                        (is_ours ? our_lookup : bare_lookup)(w, what, subjects[i].uid, subjects[i].service, subjects[i].vault);
                 taken += now_nsec() - started;
+                for (unsigned i = 0; i < SUBJECTS; i++)
+                        (void)vault_free(subjects[i].vault);
         }
         return taken / LOOKUPS_A_ROUND;
 }

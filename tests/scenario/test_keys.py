@@ -4,6 +4,8 @@
 import json
 import os
 import pathlib
+import pty
+import select
 import signal
 import subprocess
 import threading
@@ -133,6 +135,29 @@ def test_destroyed_vault_is_gone_and_the_next_one_is_empty(world):
     assert admin(world, "vault", "destroy", "--uid", "1003", "--yes", code=1)["error"] == "io.vaultd.NotFound"
     # Grants stay where they are: nothing was revoked.
     assert world.grants("alice@notion.test")[1] >= 1
+
+
+def test_name_has_to_be_typed_again_before_a_vault_is_destroyed(world):
+    before = world.json("alice", "whoami")["vault"]["id"]
+
+    def destroy(answer):
+        master, slave = pty.openpty()
+        process = subprocess.Popen(world.command("--socket", str(world.sockets["control"]), "admin", "vault", "destroy", "--uid", "1001"),
+                                   stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=world.environment())
+        os.close(slave)
+        shown, deadline = b"", time.monotonic() + 30
+        while b"type the name again" not in shown:
+            assert select.select([master], [], [], max(0, deadline - time.monotonic()))[0], shown
+            shown += os.read(master, 4096)
+        os.write(master, answer + b"\n")
+        code = process.wait(30)
+        os.close(master)
+        assert b"alice" in shown and b"Nothing is revoked" in shown
+        return code
+    assert destroy(b"bob") == 1 and destroy(b"") == 1 and destroy(b"1001") == 1
+    assert world.json("alice", "whoami")["vault"]["id"] == before
+    assert destroy(b"alice") == 0
+    assert world.json("alice", "whoami")["vault"]["id"] != before
 
 
 def test_everything_works_on_with_a_new_key(world):

@@ -11,7 +11,8 @@
 #include "store/rekey.h"
 #include "util/fiber.h"
 
-#define CHUNK_VAULTS 64U
+#define CHUNK_VAULTS    64U
+#define LISTED_PER_TURN 2048U
 
 typedef struct CheckWalk {
         const Vault *vault;
@@ -61,6 +62,46 @@ static int record_visit(const StoreKey *key, const uint8_t *value, size_t size, 
         r = open_record(key, walk->vault, value, size);
         walk->is_damaged |= r == -EBADMSG;
         return r == -EBADMSG ? 0 : r;
+}
+
+typedef struct UidList {
+        uid_t *uids;
+        size_t n, n_allocated;
+} UidList;
+
+static int uid_visit(uid_t uid, const VaultSummary *summary, void *userdata) {
+        UidList *list = userdata;
+
+        if (list->n == list->n_allocated) {
+                size_t n = MAX(2 * list->n_allocated, (size_t)1024);
+                uid_t *uids = reallocarray(list->uids, n, sizeof(uid_t));
+
+                if (!uids)
+                        return -ENOMEM;
+                list->uids = uids;
+                list->n_allocated = n;
+        }
+        list->uids[list->n++] = uid;
+        return 0;
+}
+
+int rekey_list_vaults(Store *s, uid_t **ret, size_t *ret_n) {
+        UidList list = {};
+        uid_t from = 0;
+        int r;
+
+        while ((r = vault_record_walk(s, &from, LISTED_PER_TURN, uid_visit, &list)) == VAULTS_GO_ON) {
+                r = fiber_sleep(0);
+                if (r < 0)
+                        break;
+        }
+        if (r < 0) {
+                free(list.uids);
+                return r;
+        }
+        *ret = list.uids;
+        *ret_n = list.n;
+        return 0;
 }
 
 static int note_damaged(RekeyCheck *c, uid_t uid) {
@@ -148,7 +189,7 @@ static int check_all(Store *s, Keyring *k, RekeyCheck *c) {
 
         r = check_unknown(s, c);
         if (r >= 0)
-                r = vault_record_uids(s, &uids, &n);
+                r = rekey_list_vaults(s, &uids, &n);
         for (size_t i = 0; i < n && r >= 0; i++) {
                 r = check_vault(s, k, uids[i], c);
                 if (r >= 0 && i % CHUNK_VAULTS == CHUNK_VAULTS - 1)

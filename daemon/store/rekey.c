@@ -568,7 +568,7 @@ static int pass_vaults(Chunk *chunk, RekeyProgress progress, void *userdata) {
         size_t n = 0;
         int r;
 
-        r = vault_record_uids(chunk->store, &uids, &n);
+        r = rekey_list_vaults(chunk->store, &uids, &n);
         for (size_t i = 0; i < n && r >= 0; i += chunk->n_uids) {
                 chunk->uids = uids + i;
                 chunk->n_uids = MIN(n - i, (size_t)CHUNK_VAULTS);

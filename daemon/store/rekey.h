@@ -25,6 +25,9 @@ typedef struct RekeyCheck {
 int rekey_check(Store *s, Keyring *k, RekeyCheck *ret);
 void rekey_check_done(RekeyCheck *c);
 
+/* The uids that have a vault, those whose vault is damaged with them, ascending; with turns of the loop in between. *ret is malloc()ed. */
+int rekey_list_vaults(Store *s, uid_t **ret, size_t *ret_n);
+
 /* Takes note of the key to come, so that a process that is started with it can open what the present one sealed. Nothing else
  * changes. -EINVAL: it is no key, or the present one. -EALREADY: a rekeying is half done. -EUSERS: too many keys were
  * prepared and none was used. */

@@ -38,6 +38,9 @@ static void on_fault(int number, siginfo_t *info, void *context) {
         for (size_t i = 0; i < ELEMENTSOF(signals); i++)
                 if (signals[i] == number)
                         (void)sigaction(number, &before[i], NULL);
+        /* One that somebody sent is not repeated by the instruction. */
+        if (info->si_code <= 0)
+                (void)raise(number);
         errno = error;
 }
 

@@ -278,16 +278,17 @@ def contained(world, argv, directory, user="alice"):
 
 
 def test_t6_a_bind_mounted_socket_is_recorded(world):
+    # Not alice, whose budget of such records the tests before may have used up.
     directory = world.root / "shared"
     directory.mkdir(mode=0o755)
     after = mark(world)
-    done = contained(world, world.command("--json", "disconnect", "notion", "--yes"), directory)
+    done = contained(world, world.command("--json", "disconnect", "notion", "--yes"), directory, "carol")
     assert json.loads(done.stdout)["error"] == "io.vaultd.NotConnected", done.stdout
-    line = recorded(world, after, VAULTD_UID="1001", VAULTD_CONTAINER="yes", VAULTD_VERDICT="admitted")[0]
+    line = recorded(world, after, VAULTD_UID="1003", VAULTD_CONTAINER="yes", VAULTD_VERDICT="admitted")[0]
     assert line["VAULTD_CGROUP"]
     after = mark(world)
-    world.json("alice", "disconnect", "notion", "--yes", code=None)
-    assert recorded(world, after, VAULTD_UID="1001", VAULTD_CONTAINER="no")
+    world.json("carol", "disconnect", "notion", "--yes", code=None)
+    assert recorded(world, after, VAULTD_UID="1003", VAULTD_CONTAINER="no")
 
 
 @pytest.mark.parametrize("elevated", ["allow", "record"])

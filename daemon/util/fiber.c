@@ -304,16 +304,24 @@ static int fiber_on_timer(sd_event_source *source, uint64_t usec, void *userdata
         return 0;
 }
 
+static int fiber_on_turn(sd_event_source *source, void *userdata) {
+        fiber_resume(userdata, 0);
+        return 0;
+}
+
 int fiber_sleep(uint64_t usec) {
-        sd_event_source *timer = NULL;
+        /* Left to itself sd-event puts timers together that are a quarter of a second apart. */
+        uint64_t accuracy = MIN(MAX(usec / 8, (uint64_t)1), 250 * USEC_PER_MSEC);
+        sd_event_source *wait = NULL;
         int r;
 
         assert(current);
-        r = sd_event_add_time_relative(current->event, &timer, CLOCK_MONOTONIC, usec, 0, fiber_on_timer, current);
+        r = usec == 0 ? sd_event_add_defer(current->event, &wait, fiber_on_turn, current)
+                      : sd_event_add_time_relative(current->event, &wait, CLOCK_MONOTONIC, usec, accuracy, fiber_on_timer, current);
         if (r < 0)
                 return r;
         r = fiber_suspend();
-        sd_event_source_disable_unref(timer);
+        sd_event_source_disable_unref(wait);
         return r;
 }
 

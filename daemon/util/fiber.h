@@ -43,7 +43,8 @@ void fiber_resume(Fiber *fiber, int value);
 void fiber_cancel(Fiber *fiber);
 bool fiber_is_cancelled(Fiber *fiber);
 
-/* Waits that many microseconds. 0 or -ECANCELED. */
+/* Waits that many microseconds, and at most an eighth of that (or 250 ms) longer; 0: until the loop has seen to what else there is.
+ * 0 or -ECANCELED. */
 int fiber_sleep(uint64_t usec);
 
 /* Cancels every fiber of this thread; their number is what is still alive. For shutdown: run the loop until 0. */

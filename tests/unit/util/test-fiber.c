@@ -181,6 +181,31 @@ static void uncancellable_wait_ends_by_resume_alone(void **state) {
         run_end(&run);
 }
 
+static int sleep_briefly(Run *run) {
+        int r = 0;
+
+        for (unsigned i = 0; i < 40 && r == 0; i++)
+                r = fiber_sleep(0);
+        for (unsigned i = 0; i < 40 && r == 0; i++)
+                r = fiber_sleep(USEC_PER_MSEC);
+        note(run, r);
+        return 0;
+}
+
+/* Who goes through a million records sleeps between a few and the next. */
+static void short_sleeps_are_short(void **state) {
+        uint64_t begin = now_monotonic();
+        Run run;
+
+        run_init(&run);
+        start(&run, sleep_briefly);
+        while (!run.is_done)
+                assert_true(sd_event_run(run.event, USEC_PER_SEC) >= 0);
+        assert_int_equal(run.results[0], 0);
+        assert_true(now_monotonic() - begin < 3 * USEC_PER_SEC);
+        run_end(&run);
+}
+
 static int sleep_twice(Run *run) {
         note(run, fiber_sleep(20 * USEC_PER_MSEC));
         note(run, fiber_sleep(60 * USEC_PER_SEC));
@@ -343,6 +368,7 @@ int main(void) {
                 cmocka_unit_test(cancel_ends_this_wait_and_every_later_one),
                 cmocka_unit_test(cancel_while_queued_is_not_lost),
                 cmocka_unit_test(uncancellable_wait_ends_by_resume_alone),
+                cmocka_unit_test(short_sleeps_are_short),
                 cmocka_unit_test(sleep_lasts_its_time_and_ends_on_cancel),
                 cmocka_unit_test(stacks_are_apart),
                 cmocka_unit_test(reused_stack_is_erased),

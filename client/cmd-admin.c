@@ -5,6 +5,8 @@
  * A vault is named by --uid, or by --user, which the daemon looks up: no name service is asked from here. Unsealing is the
  * one decision that cannot be guessed (is the new name the same person?), so its ways are options that have to be said. */
 
+#include <stdio.h>
+
 #include "client/admin.h"
 #include "client/call.h"
 #include "client/command.h"
@@ -91,9 +93,9 @@ static ExitCode run_unseal(const Context *c, const Arguments *a) {
                                         NULL));
 }
 
-static int print_vaults(const Context *c, json_object *vaults, Fault *fault) {
+static int print_vaults(const Context *c, json_object *vaults, bool is_first, Fault *fault) {
         static const char *const header[] = { "UID", "USER", "STATE", "SINCE", "NOW", "REASON" };
-        _cleanup_(table_freep) Table *table = table_new(ELEMENTSOF(header), header);
+        _cleanup_(table_freep) Table *table = table_new(ELEMENTSOF(header), is_first ? header : NULL);
 
         if (!table)
                 return fault_set_memory(fault);
@@ -124,18 +126,52 @@ static int print_vaults(const Context *c, json_object *vaults, Fault *fault) {
         return 0;
 }
 
-static ExitCode run_users(const Context *c, const Arguments *a) {
-        _cleanup_(json_putp) json_object *reply = NULL;
-        _cleanup_(fault_done) Fault fault = {};
-        json_object *vaults;
+/* One array of all pages, without holding more than one of them. */
+static int print_vaults_json(json_object *vaults, bool is_first, bool is_last, Fault *fault) {
+        static bool has_one; /* a page may be empty: what is damaged is left out */
 
-        if (call_method(c, "io.vaultd.Admin.Users", NULL, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
-                        reply_need_array(reply, "vaults", json_type_object, &vaults, &fault) < 0)
-                return fault_report(c, &fault);
-        if (c->is_json)
-                output_json(reply);
-        else if (print_vaults(c, vaults, &fault) < 0)
-                return fault_report(c, &fault);
+        if (is_first)
+                (void)fputs("{\"vaults\":[", stdout);
+        for (size_t i = 0; i < json_object_array_length(vaults); i++) {
+                _cleanup_(freep) char *text = json_text_for_terminal(json_object_array_get_idx(vaults, i));
+
+                if (!text)
+                        return fault_set_memory(fault);
+                (void)fprintf(stdout, "%s%s", has_one ? "," : "", text);
+                has_one = true;
+        }
+        if (is_last)
+                (void)fputs("]}\n", stdout);
+        return 0;
+}
+
+/* Shows the vaults from *from on that come in one reply; *ret_is_last, or *from is where to go on. */
+static int show_page(const Context *c, int64_t *from, bool is_first, bool *ret_is_last, Fault *fault) {
+        _cleanup_(json_putp) json_object *reply = NULL;
+        json_object *vaults;
+        int64_t next;
+        bool is_last;
+
+        if (call_method(c, "io.vaultd.Admin.Users", is_first ? NULL : json_build("from", 'i', *from, NULL), CALL_LOCAL_USEC, &reply, fault) < 0 ||
+                        reply_need_array(reply, "vaults", json_type_object, &vaults, fault) < 0)
+                return FAULT_SET;
+        is_last = json_get_int64(reply, "next", &next) != 0 || next <= *from;
+        if ((c->is_json ? print_vaults_json(vaults, is_first, is_last, fault) : print_vaults(c, vaults, is_first, fault)) < 0)
+                return FAULT_SET;
+        if (!is_last)
+                *from = next;
+        *ret_is_last = is_last;
+        return 0;
+}
+
+static ExitCode run_users(const Context *c, const Arguments *a) {
+        _cleanup_(fault_done) Fault fault = {};
+        bool is_first = true, is_last = false;
+        int64_t from = 0;
+
+        for (; !is_last; is_first = false)
+                if (show_page(c, &from, is_first, &is_last, &fault) < 0)
+                        return fault_report(c, &fault);
         return EXIT_CODE_DONE;
 }
 

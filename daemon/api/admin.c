@@ -14,6 +14,7 @@
 #include "api/admin.h"
 #include "audit/audit.h"
 #include "util/encode.h"
+#include "util/fiber.h"
 #include "util/log.h"
 
 static const char description[] =
@@ -39,28 +40,43 @@ json_object *admin_vault_to_json(const Vault *v, const char *present) {
         return o;
 }
 
-/* The one vault that was made for that name. -ENOENT: none; -ENOTUNIQ: several. */
+/* How many vaults are looked at in one turn of the loop, by their clear part and opened. There may be a million. */
+#define LOOKED_AT_PER_TURN 256U
+#define OPENED_PER_TURN    16U
+/* Of Users. */
+#define VAULTS_PER_REPLY 256U
+
+typedef struct MadeFor {
+        const char *user;
+        uid_t uid;
+} MadeFor;
+
+static int made_for_visit(uid_t uid, const VaultSummary *summary, void *userdata) {
+        MadeFor *found = userdata;
+
+        if (!summary || !streq(summary->user, found->user))
+                return 0;
+        if (found->uid != UID_INVALID)
+                return -ENOTUNIQ;
+        found->uid = uid;
+        return 0;
+}
+
+/* The one vault that was made for that name. -ENOENT: none; -ENOTUNIQ: several. Whoever opens it sees whether the name is really its. */
 static int find_made_for(Manager *m, const char *user, uid_t *ret) {
-        _cleanup_(freep) uid_t *uids = NULL;
-        uid_t found = UID_INVALID;
-        size_t n = 0;
+        MadeFor found = { .user = user, .uid = UID_INVALID };
+        uid_t from = 0;
         int r;
 
-        r = vault_record_uids(m->store, &uids, &n);
-        for (size_t i = 0; i < n && r >= 0; i++) {
-                _cleanup_(vault_freep) Vault *v = NULL;
-
-                r = vault_record_read(m->store, m->keyring, uids[i], &v);
-                if (r < 0 || !streq(v->user, user))
-                        continue;
-                if (found != UID_INVALID)
-                        return -ENOTUNIQ;
-                found = uids[i];
-        }
+        do {
+                r = vault_record_walk(m->store, &from, LOOKED_AT_PER_TURN, made_for_visit, &found);
+                if (r == VAULTS_GO_ON && fiber_sleep(0) < 0)
+                        return -ECANCELED;
+        } while (r == VAULTS_GO_ON);
         if (r < 0)
                 return r;
-        *ret = found;
-        return found == UID_INVALID ? -ENOENT : 0;
+        *ret = found.uid;
+        return found.uid == UID_INVALID ? -ENOENT : 0;
 }
 
 /* Whose vault is meant by a name: what the name service says and what the vaults' records say must not contradict each other. */
@@ -280,34 +296,65 @@ static int method_unseal(Call *call, json_object *parameters, void *userdata) {
         return admin_change(call, parameters, fields, unseal_vault, userdata);
 }
 
-static int method_users(Call *call, json_object *parameters, void *userdata) {
-        _cleanup_(json_putp) json_object *array = json_object_new_array();
-        _cleanup_(freep) uid_t *uids = NULL;
-        Manager *m = userdata;
-        size_t n = 0;
+typedef struct Page {
+        uid_t uids[VAULTS_PER_REPLY];
+        size_t n;
+} Page;
+
+static int page_visit(uid_t uid, const VaultSummary *summary, void *userdata) {
+        Page *page = userdata;
+
+        page->uids[page->n++] = uid;
+        return 0;
+}
+
+static int add_vault(Manager *m, uid_t uid, json_object *array) {
+        _cleanup_(vault_freep) Vault *v = NULL;
+        _cleanup_(freep) char *present = NULL;
         int r;
+
+        r = vault_record_read(m->store, m->keyring, uid, &v);
+        /* Gone while a name was looked up; or damaged, which must not hide the others. */
+        if (r == -ENOENT)
+                return 0;
+        if (r == -EBADMSG) {
+                log_error("the vault of uid %u is damaged", (unsigned)uid);
+                return 0;
+        }
+        if (r >= 0 && v->state != VAULT_ACTIVE)
+                (void)users_name(m->users, v->uid, &present);
+        return r < 0 ? r : json_object_array_add(array, admin_vault_to_json(v, present));
+}
+
+static int method_users(Call *call, json_object *parameters, void *userdata) {
+        static const JsonField fields[] = { { "from", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false }, {} };
+        _cleanup_(json_putp) json_object *array = json_object_new_array(), *reply = NULL;
+        AdminParameters p = { .uid = 0 };
+        Manager *m = userdata;
+        Page page = { .n = 0 };
+        const char *bad;
+        uid_t from;
+        int r, go_on;
 
         if (!array)
                 return -ENOMEM;
-        r = vault_record_uids(m->store, &uids, &n);
-        for (size_t i = 0; i < n && r >= 0; i++) {
-                _cleanup_(vault_freep) Vault *v = NULL;
-                _cleanup_(freep) char *present = NULL;
-
-                r = vault_record_read(m->store, m->keyring, uids[i], &v);
-                /* Gone while a name was looked up; or damaged, which must not hide the others. */
-                if (r == -ENOENT || r == -EBADMSG) {
-                        if (r == -EBADMSG)
-                                log_error("the vault of uid %u is damaged", (unsigned)uids[i]);
-                        r = 0;
-                        continue;
-                }
-                if (r >= 0 && v->state != VAULT_ACTIVE)
-                        (void)users_name(m->users, v->uid, &present);
+        if (json_dispatch(parameters, fields, &p, &bad) < 0)
+                return call_invalid_parameter(call, bad);
+        if (p.uid < 0 || p.uid >= (int64_t)UID_INVALID)
+                return call_invalid_parameter(call, "from");
+        from = (uid_t)p.uid;
+        r = go_on = vault_record_walk(m->store, &from, VAULTS_PER_REPLY, page_visit, &page);
+        for (size_t i = 0; i < page.n && r >= 0; i++) {
+                r = i % OPENED_PER_TURN == OPENED_PER_TURN - 1 ? fiber_sleep(0) : 0;
                 if (r >= 0)
-                        r = json_object_array_add(array, admin_vault_to_json(v, present));
+                        r = add_vault(m, page.uids[i], array);
         }
-        return r < 0 ? r : call_reply(call, json_build("vaults", 'o', TAKE_PTR(array), NULL));
+        if (r < 0)
+                return r;
+        reply = json_build("vaults", 'o', TAKE_PTR(array), NULL);
+        if (!reply || (go_on == VAULTS_GO_ON && json_add_int64(reply, "next", (int64_t)from) < 0))
+                return -ENOMEM;
+        return call_reply(call, TAKE_PTR(reply));
 }
 
 static const Method methods[] = {
@@ -317,6 +364,12 @@ static const Method methods[] = {
         { "Unseal", METHOD_ROOT, method_unseal, .is_fiber = true },
         { "Revoke", METHOD_ROOT, admin_method_revoke, .is_fiber = true },
         { "AccountClosed", METHOD_ROOT, admin_method_account_closed, .is_fiber = true },
+        { "ShowVault", METHOD_ROOT, admin_show_vault, .is_fiber = true },
+        { "DestroyVault", METHOD_ROOT, admin_destroy_vault, .is_fiber = true },
+        { "NewRecoveryKey", METHOD_ROOT, admin_new_recovery_key, .is_fiber = true },
+        { "CheckRecords", METHOD_ROOT, admin_check_records, .is_fiber = true },
+        { "PrepareRekey", METHOD_ROOT, admin_prepare_rekey, .is_fiber = true },
+        { "Rekey", METHOD_ROOT, admin_rekey, .is_fiber = true, .is_stream = true },
         { "ShowVault", METHOD_ROOT, admin_show_vault, .is_fiber = true },
         { "DestroyVault", METHOD_ROOT, admin_destroy_vault, .is_fiber = true },
         { "NewRecoveryKey", METHOD_ROOT, admin_new_recovery_key, .is_fiber = true },

@@ -8,6 +8,7 @@ import json
 import os
 import statistics
 import subprocess
+import time
 
 import stage as host
 from benches import activate, bench, compare, interleave, report
@@ -68,6 +69,21 @@ def writes(stage, rounds, seconds):
     result = measured([stage.program("writes"), *folders, "64", str(seconds), str(rounds)])
     compare_rounds("durable-writes-64", "1/s", "lmdb-group-commit", result["writes"], bar=0.6, at_least=True)
     compare_rounds("read-p99-beside-64-writers", "us", "read-p99-alone", result["reader"], scale=1000, bar=2)
+
+
+@bench("users", "vaultctl admin users of a thousand vaults, which comes in several replies", is_long=True)
+def users(stage, rounds, seconds):
+    count = stage.counts[0]
+    with serving(stage, count) as name:
+        command = [stage.build / "client/vaultctl", "--socket", stage.sockets[f"{name}-control"], "--json", "admin", "users"]
+        taken = []
+        for _ in range(rounds):
+            started = time.monotonic()
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            taken.append((time.monotonic() - started) * 1000)
+            if [each["uid"] for each in json.loads(done.stdout)["vaults"]] != list(range(host.FILLED_UID, host.FILLED_UID + count)):
+                raise RuntimeError("admin users does not list every vault once, by uid")
+        report(f"admin-users-{count}", statistics.median(taken), "ms", "limit-1000", statistics.median(taken) / 1000)
 
 
 @bench("scale", "requests and memory with a million vaults against those with a thousand; start with a million", is_long=True)

@@ -41,7 +41,7 @@ ROWS = {
     # Behind doors that bob cannot open: the kernel answers for every id alike.
     "io.vaultd.Login.Open": [{"uid": 1001, "user": "alice", "service": "ID", "leader": 1}],
     "io.vaultd.Login.Close": [{"session": "ID"}],
-    "io.vaultd.Admin.Users": [{}],
+    "io.vaultd.Admin.Users": [{}, {"from": 1001}],
     "io.vaultd.Admin.Lock": [{"uid": 1001}, {"user": "ID"}, {"uid": 1001, "reason": "ID"}],
     "io.vaultd.Admin.Unlock": [{"uid": 1001}, {"user": "ID"}],
     "io.vaultd.Admin.Unseal": [{"uid": 1001, "way": "new"}, {"user": "ID"}],

@@ -230,12 +230,11 @@ static void backup_pump(Transfer *t) {
                 if (stream_write(t->stream, piece, 4 + n) < 0)
                         return; /* on_closed() follows */
         }
-        if (!conveyor_has_ended(t->conveyor, &result)) {
-                /* A peer that is gone takes nothing of what waits. */
-                while (!t->stream && conveyor_take(t->conveyor, piece, sizeof(piece)) > 0)
-                        ;
+        /* A peer that is gone takes nothing of what waits, and the thread may have ended before. */
+        while (!t->stream && conveyor_take(t->conveyor, piece, sizeof(piece)) > 0)
+                ;
+        if (!conveyor_has_ended(t->conveyor, &result))
                 return;
-        }
         if (result < 0)
                 transfer_fail(t, result);
         else if (t->stream) {

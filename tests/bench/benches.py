@@ -262,8 +262,9 @@ def activation(stage, rounds, seconds):
     compare("activation", "ms", "echo-activation", pairs, "ms")
 
 
-def spawn(stage, *command, environment=None):
-    done = subprocess.run([stage.program("spawn"), "40", "0", *command], stdout=subprocess.PIPE, check=True, env={**os.environ, **(environment or {})})
+def spawn(stage, *command, environment=None, uid=None):
+    done = subprocess.run([stage.program("spawn"), "40", "0", *command], stdout=subprocess.PIPE, check=True, env={**os.environ, **(environment or {})},
+                          user=uid, group=uid, extra_groups=[] if uid else None)
     return json.loads(done.stdout)
 
 

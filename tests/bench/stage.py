@@ -182,7 +182,10 @@ class Stage(contextlib.ExitStack):
         self.add_vaultd("vaultd", f"[Limits]\nConnections={CONNECTIONS_PER_UID}\nCalls={CONNECTIONS_PER_UID}\nCallsPerSecond=1000000\n")
         # The echo answers with as many bytes as vaultd does.
         self.reply_size = len(self.call("vaultd", WHOAMI))
-        self._start("echo", [str(self.program("echo")), str(self.reply_size)], ["echo"])
+        self.add_echo("echo", self.reply_size)
+
+    def add_echo(self, name, reply_size):
+        self._start(name, [str(self.program("echo")), str(reply_size)], [name])
 
     def _start(self, name, command, sockets):
         listeners = []

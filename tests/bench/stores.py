@@ -6,12 +6,17 @@ Large stores are made by bench-fill. Each figure says how many vaults it was mea
 import contextlib
 import json
 import os
+import pathlib
+import signal
 import statistics
 import subprocess
 import time
 
 import stage as host
-from benches import activate, bench, compare, interleave, report
+from benches import activate, bench, compare, interleave, report, spawn
+
+HERE = pathlib.Path(__file__).resolve().parent
+TREE = HERE.parents[1]
 
 LIMITS = f"[Limits]\nConnections={host.CONNECTIONS_PER_UID}\nCalls={host.CONNECTIONS_PER_UID}\nCallsPerSecond=1000000\n"
 
@@ -69,6 +74,53 @@ def writes(stage, rounds, seconds):
     result = measured([stage.program("writes"), *folders, "64", str(seconds), str(rounds)])
     compare_rounds("durable-writes-64", "1/s", "lmdb-group-commit", result["writes"], bar=0.6, at_least=True)
     compare_rounds("read-p99-beside-64-writers", "us", "read-p99-alone", result["reader"], scale=1000, bar=2)
+
+
+@contextlib.contextmanager
+def oidc_agent(stage):
+    """The environment of an oidc-agent that has a token of the account "bench" at hand, from a provider of our own."""
+    home, tls = stage.folder / "oidc", stage.folder / "tls"
+    (home / ".oidc-agent").mkdir(mode=0o700, parents=True)
+    subprocess.run([TREE / "tests/fixtures/tls/make-ca", tls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(home)}
+    with subprocess.Popen([HERE / "oidc_provider.py", tls / "cert.pem", tls / "key.pem"], stdout=subprocess.PIPE, text=True) as provider:
+        issuer = provider.stdout.readline().strip()
+        with open(home / "said", "w", encoding="ascii") as said:
+            subprocess.run(["oidc-agent"], stdin=subprocess.DEVNULL, stdout=said, check=True, env=environment)
+        deadline = time.monotonic() + 10
+        while not {"OIDC_SOCK", "OIDCD_PID"} <= environment.keys():
+            if time.monotonic() > deadline:
+                raise RuntimeError("oidc-agent does not say where it is")
+            time.sleep(0.01)
+            environment.update(line.split(";")[0].split("=", 1) for line in (home / "said").read_text(encoding="ascii").splitlines() if "=" in line)
+        try:
+            subprocess.run(["oidc-gen", "bench", f"--cp={tls / 'ca.pem'}", "--flow=refresh", "--rt=refresh-1", "--manual", "--pw-cmd=echo pw",
+                            "--confirm-default", "--prompt=none", f"--iss={issuer}", "--client-id=bench", "--client-secret=x",
+                            "--redirect-uri=http://localhost:8080", "--scope=openid offline_access"],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=True, env=environment)
+            yield environment
+        finally:
+            os.kill(int(environment["OIDCD_PID"]), signal.SIGTERM)
+            provider.terminate()
+
+
+@bench("token", "vaultctl token as a whole process against oidc-token with a cached token; Token.Read on one connection against the echo",
+       packages=(("oidc-token", "oidc-agent-cli"),), is_long=True)
+def token(stage, rounds, seconds):
+    count, uid = stage.counts[0], host.FILLED_UID
+    with serving(stage, count) as name, oidc_agent(stage) as environment:
+        ours = {**os.environ, "VAULTD_SOCKET": str(stage.sockets[name])}
+        pairs = interleave(rounds, lambda: spawn(stage, stage.build / "client/vaultctl", "token", "notion", environment=ours, uid=uid),
+                           lambda: spawn(stage, "oidc-token", "bench", environment=environment))
+        compare("vaultctl-token", "us", "oidc-token", pairs, "p50", bar=1.0)
+        stage.add_echo("echo-token", len(stage.call(name, host.TOKEN, uid)))
+        pairs = interleave(rounds, lambda: stage.load(name, f"seconds={seconds}", uid=uid, message=host.TOKEN),
+                           lambda: stage.load("echo-token", f"seconds={seconds}", message=host.TOKEN))
+        compare("token-persistent", "us", "echo-persistent", pairs, "p50")
+        pairs = interleave(rounds, lambda: stage.load(name, "mode=fresh", f"seconds={seconds}", uid=uid, message=host.TOKEN),
+                           lambda: stage.load("echo-token", "mode=fresh", f"seconds={seconds}", message=host.TOKEN))
+        compare("token-fresh", "us", "echo-fresh", pairs, "p50", bar=1.4)
 
 
 @bench("users", "vaultctl admin users of a thousand vaults, which comes in several replies", is_long=True)

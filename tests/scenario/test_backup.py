@@ -223,6 +223,23 @@ def test_nothing_else_is_served_during_a_restore(host):
     assert not (host.root / "state/vaultd.mdb.restored").exists()
 
 
+def test_a_crash_in_the_middle_of_a_restore_leaves_the_store_as_it_was(host):
+    host.connect("alice")
+    token = host.vaultctl("alice", "token", "notion").stdout
+    key = host.new_recovery_key()
+    host.admin("backup", str(host.root / "backup"))
+    data = (host.root / "backup").read_bytes()
+    for n_bytes in (0, 200, len(data) - 1, len(data)):
+        with stream(host, "io.vaultd.Store.Restore", {"replace": True}) as (reply, _, s):
+            assert reply == {"parameters": {}}
+            s.sendall(frame(key.encode()) + (frame(data[:n_bytes]) if n_bytes else b""))
+            wait_for(lambda: (host.root / "state/vaultd.mdb.restored").exists())
+            host.stop_vaultd(signal.SIGKILL)
+        host.start_vaultd()
+        assert sorted(path.name for path in (host.root / "state").iterdir()) == ["lock", "vaultd.mdb", "vaultd.mdb-lock"]
+        assert host.vaultctl("alice", "token", "notion").stdout == token, n_bytes
+
+
 def test_one_backup_at_a_time_and_a_reader_that_leaves_is_forgotten(host):
     host.new_recovery_key()
     # It leaves at once: before, while or after its bytes are made.

@@ -154,6 +154,54 @@ def scale(stage, rounds, seconds):
     compare(f"start-{many}", "ms", f"start-{few}", pairs, "ms")
 
 
+@contextlib.contextmanager
+def backing_up(stage, name):
+    """While a backup runs; the file is not whole then and goes. Its end is awaited, so that it is in nobody's way later."""
+    target = stage.folder / "backup"
+    command = [stage.build / "client/vaultctl", "--socket", stage.sockets[f"{name}-control"], "admin", "backup", target]
+    deadline = time.monotonic() + 20
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.3)
+        if process.poll() is None:
+            break
+        said = process.communicate()[1]
+        if "under way" not in said or time.monotonic() > deadline:
+            raise RuntimeError(f"no backup: {said}")
+    try:
+        yield
+        if process.poll() is not None:
+            raise RuntimeError(f"the backup ended before the measurement did: {process.communicate()[1]}")
+    finally:
+        process.terminate()
+        process.communicate()
+        target.unlink(missing_ok=True)
+        time.sleep(1)
+
+
+@bench("backup", "p99 of reads and of durable writes while the large store is backed up, against the same without", is_long=True)
+def backup(stage, rounds, seconds):
+    count = stage.counts[1]
+    with serving(stage, count) as name:
+        with contextlib.suppress(RuntimeError):     # a kept store may have its key already
+            stage.call(f"{name}-control", '{"method":"io.vaultd.Admin.NewRecoveryKey"}', 0)
+
+        def reads():
+            return stage.load(name, *spread(count), f"seconds={seconds}", "pause=500", uid=host.FILLED_UID)
+
+        def writes():
+            message = json.dumps({"method": "io.vaultd.Admin.Lock", "parameters": {"uid": host.FILLED_UID + 1}})
+            command = [stage.program("load"), stage.sockets[f"{name}-control"], message, "uid=0", f"seconds={seconds}"]
+            return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+        def beside(work):
+            with backing_up(stage, name):
+                return work()
+
+        compare("read-p99-beside-backup", "us", "read-p99-alone", interleave(rounds, lambda: beside(reads), reads), "p99", bar=2)
+        compare("write-p99-beside-backup", "us", "write-p99-alone", interleave(rounds, lambda: beside(writes), writes), "p99", bar=5)
+
+
 def start(stage, count):
     """From connect to the first reply when the daemon is started for it."""
     folder = stage.folder / f"start-{count}"

@@ -14,8 +14,9 @@
 #include "util/clock.h"
 #include "util/fiber.h"
 
-/* A fraction of a millisecond: there may be a million vaults, and calls are served meanwhile. */
-#define RECORDS_PER_TURN 256U
+/* There may be a million vaults, and calls are served meanwhile: a tenth of a millisecond of work, then a millisecond for others. */
+#define RECORDS_PER_TURN 32U
+#define PAUSE_USEC       USEC_PER_MSEC
 
 typedef struct HalfMade {
         uid_t uids[RECORDS_PER_TURN];
@@ -51,7 +52,7 @@ static int recover_vaults(Platform *p, uint64_t until_usec, int *result, Failure
                 for (size_t i = 0; i < found.n; i++)
                         if (!recover_goes_on(vault_adopt_only(p, found.uids[i], until_usec, failure), result, failure))
                                 return 0;
-                if (r == VAULTS_GO_ON && fiber_sleep(0) < 0)
+                if (r == VAULTS_GO_ON && fiber_sleep(PAUSE_USEC) < 0)
                         return -ECANCELED;
         } while (r == VAULTS_GO_ON);
         return r;
@@ -65,7 +66,7 @@ static int list_sessions(Platform *p, uint64_t started_usec, AgentSession ***lis
 
         do {
                 r = agent_session_record_walk_new(p->store, &from, RECORDS_PER_TURN, list, n);
-                if (r == VAULTS_GO_ON && fiber_sleep(0) < 0)
+                if (r == VAULTS_GO_ON && fiber_sleep(PAUSE_USEC) < 0)
                         return -ECANCELED;
         } while (r == VAULTS_GO_ON);
         for (size_t i = 0; i < *n; i++)

@@ -41,7 +41,7 @@ json_object *admin_vault_to_json(const Vault *v, const char *present) {
 }
 
 /* How many vaults are looked at in one turn of the loop, by their clear part and opened. There may be a million. */
-#define LOOKED_AT_PER_TURN 256U
+#define LOOKED_AT_PER_TURN 64U
 #define OPENED_PER_TURN    16U
 /* Of Users. */
 #define VAULTS_PER_REPLY 256U

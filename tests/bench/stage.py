@@ -221,8 +221,15 @@ class Stage(contextlib.ExitStack):
         kek.touch(0o600)
         kek.write_bytes(filled.kek.read_bytes() if filled else secrets.token_bytes(32))
         os.chown(kek, DAEMON_UID, DAEMON_UID)
-        return [str(each) for each in (self.build / "daemon/vaultd", "--state-dir", state, "--runtime-dir", logins, "--config-dir", config,
-                                       "--vendor-dir", vendor, "--kek-file", kek, "--log-level", "notice")]
+        command = [self.build / "daemon/vaultd", "--state-dir", state, "--runtime-dir", logins, "--config-dir", config,
+                   "--vendor-dir", vendor, "--kek-file", kek, "--log-level", "notice"]
+        if filled:      # with the platform: it has something to look for in the vaults at start
+            key = self.folder / f"{name}-workspace-key"
+            key.touch(0o600)
+            key.write_text("sk-bench\n", encoding="ascii")
+            os.chown(key, DAEMON_UID, DAEMON_UID)
+            command += ["--workspace-key-file", key]
+        return [str(each) for each in command]
 
     def program(self, name):
         return self.build / f"tests/bench/bench-{name}"

@@ -78,6 +78,7 @@ def enter_private_host(filled=(1000,)):
 
 def listen(path):
     listener = socket.socket(socket.AF_UNIX)
+    pathlib.Path(path).unlink(missing_ok=True)      # of a daemon that was ended
     listener.bind(str(path))
     os.chmod(path, 0o666)
     listener.listen(BACKLOG)

@@ -159,7 +159,6 @@ static int read_answer(Manager *m, Call *call, const char *user, const Vault *va
 /* 1: answered; 0: it has to wait. */
 static int read_at_once(Manager *m, Call *call, const ReadParameters *q) {
         _cleanup_(vault_freep) Vault *vault = NULL;
-        _cleanup_(freep) char *user = NULL;
         uid_t uid = call_principal(call)->uid;
         const char *name = users_name_within(m->users, uid, now_monotonic(), NAME_FOR_USEC);
         int r;

@@ -159,6 +159,7 @@ static void a_half_made_vault_shows_without_its_key(void **state) {
         StoreKey key;
         uid_t from = 0;
 
+        assert_int_equal(a->uid, 1000);
         assert_int_equal(vault_record_read(f->store, f->keyring, 1000, &b), 0);
         b->platform_nonce = strdup("00112233445566778899aabbccddeeff");
         b->platform_nonce_usec = 1;

@@ -142,7 +142,7 @@ static void check_others(Fixture *f) {
 static int destroy_now(StoreBatch *b, void *userdata) {
         Fixture *f = userdata;
         _cleanup_(vault_freep) Vault *v = NULL;
-        uint64_t n;
+        uint64_t n = 0;
         int r;
 
         r = vault_record_read(f->store, f->keyring, VICTIM, &v);

@@ -42,8 +42,9 @@ uid_t call_peer_uid(Call *call) {
 
 /* Says why vaultd is out of reach, and for the installed system what to do. */
 static int fault_set_unreachable(const Context *c, int error, Fault *f) {
-        const char *hint = c->is_system_socket ? "Ask your administrator to run: systemctl start vaultd.socket"
-                                            : NULL;
+        const char *hint = c->is_system_socket
+                                           ? "Ask your administrator to run: systemctl start vaultd.socket"
+                                           : NULL;
         const char *why;
 
         switch (-error) {
@@ -59,8 +60,10 @@ static int fault_set_unreachable(const Context *c, int error, Fault *f) {
                 break;
         case EACCES:
                 if (c->is_control)
-                        return fault_set(f, EXIT_CODE_REFUSED, "io.vaultd.client.RootOnly", "Run it with sudo, or as root",
-                                        "This command is for administrators: %s is root's alone", c->socket_path);
+                        return fault_set(f, EXIT_CODE_REFUSED, "io.vaultd.client.RootOnly",
+                                        "Run it with sudo, or as root",
+                                        "This command is for administrators: %s is root's alone",
+                                        c->socket_path);
                 why = "this user may not open the socket";
                 hint = "Run: vaultctl doctor";
                 break;
@@ -70,7 +73,8 @@ static int fault_set_unreachable(const Context *c, int error, Fault *f) {
         case EPIPE:
         case ECONNRESET:
                 why = "it closed the connection without an answer";
-                hint = c->is_system_socket ? "Ask your administrator to look at: journalctl -u vaultd" : NULL;
+                hint = c->is_system_socket ? "Ask your administrator to look at: journalctl -u vaultd"
+                                           : NULL;
                 break;
         default:
                 why = strerror(-error);
@@ -197,12 +201,14 @@ int call_method(const Context *c, const char *method, json_object *parameters, u
         return r < 0 ? r : r == 0 ? fault_set_silence(fault, timeout_usec) : 0;
 }
 
-int call_upgrade(Call *call, const char *method, json_object *parameters, json_object **ret_parameters, Fault *fault) {
+int call_upgrade(Call *call, const char *method, json_object *parameters, json_object **ret_parameters,
+                Fault *fault) {
         _cleanup_(json_putp) json_object *message = NULL;
         const char *text;
         int r;
 
-        message = json_build("method", 's', method, "parameters", 'o', parameters ?: json_object_new_object(), "upgrade", 'b', true, NULL);
+        message = json_build("method", 's', method, "parameters", 'o',
+                        parameters ?: json_object_new_object(), "upgrade", 'b', true, NULL);
         text = message ? json_text(message) : NULL;
         if (!text)
                 return fault_set_memory(fault);

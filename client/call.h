@@ -27,7 +27,8 @@ int call_receive(Call *call, uint64_t deadline_usec, json_object **ret_parameter
                 Fault *fault);
 /* Calls with `upgrade` and takes the reply: from then on the connection carries bytes, the first of which may have come already. Those are taken
  * first, then the descriptor is read. Parameters are taken. */
-int call_upgrade(Call *call, const char *method, json_object *parameters, json_object **ret_parameters, Fault *fault);
+int call_upgrade(Call *call, const char *method, json_object *parameters, json_object **ret_parameters,
+                Fault *fault);
 size_t call_take_rest(Call *call, void *ret, size_t n);
 int call_fd(Call *call);
 /* The uid of the listener. */

@@ -51,7 +51,8 @@ static void target_done(Target *t) {
 }
 
 static int fail_file(Fault *fault, const char *name, int error) {
-        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.File", NULL, "%s: %s", name, strerror(error));
+        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.File", NULL, "%s: %s", name,
+                        strerror(error));
 }
 
 static int target_open(Target *t, Fault *fault) {
@@ -61,8 +62,8 @@ static int target_open(Target *t, Fault *fault) {
         if (!t->name) {
                 t->fd = STDOUT_FILENO;
                 if (isatty(t->fd))
-                        return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Run: vaultctl admin backup FILE",
-                                        "A backup is not for a terminal");
+                        return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
+                                        "Run: vaultctl admin backup FILE", "A backup is not for a terminal");
                 return 0;
         }
         if (lstat(t->name, &st) == 0)
@@ -122,7 +123,8 @@ static int target_finish(Target *t, Fault *fault) {
                 return fail_file(fault, t->name, errno);
         if (renameat2(AT_FDCWD, t->unfinished, AT_FDCWD, t->name, RENAME_NOREPLACE) < 0) {
                 /* Not every file system has that. */
-                if ((errno != EINVAL && errno != ENOSYS) || access(t->name, F_OK) == 0 || rename(t->unfinished, t->name) < 0)
+                if ((errno != EINVAL && errno != ENOSYS) || access(t->name, F_OK) == 0 ||
+                                rename(t->unfinished, t->name) < 0)
                         return fail_file(fault, t->name, errno == 0 ? EEXIST : errno);
         }
         unfinished_name = NULL;
@@ -141,7 +143,8 @@ static void progress(const Context *c, Target *t) {
         terminal_progress(c, text);
 }
 
-static int receive(const Context *c, Target *t, json_object **ret_begin, json_object **ret_end, Fault *fault) {
+static int receive(
+                const Context *c, Target *t, json_object **ret_begin, json_object **ret_end, Fault *fault) {
         _cleanup_(frames_freep) Frames *frames = NULL;
         _cleanup_(call_freep) Call *call = NULL;
         const uint8_t *bytes;
@@ -172,24 +175,31 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
         target.name = streq(a->words[0], "-") ? NULL : a->words[0];
         if (!target.name && c->is_json) {
-                (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL, "Standard output cannot take the backup and --json");
+                (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL,
+                                "Standard output cannot take the backup and --json");
                 return fault_report(c, &fault);
         }
-        if (receive(c, &target, &begin, &end, &fault) < 0 || reply_need_int64(end, "records", &records, &fault) < 0 ||
-                        reply_need_int64(begin, "sequence", &sequence, &fault) < 0 || reply_need_int64(begin, "created", &created, &fault) < 0 ||
-                        reply_need_string(begin, "head", &head, &fault) < 0 || reply_need_string(begin, "host", &host, &fault) < 0)
+        if (receive(c, &target, &begin, &end, &fault) < 0 ||
+                        reply_need_int64(end, "records", &records, &fault) < 0 ||
+                        reply_need_int64(begin, "sequence", &sequence, &fault) < 0 ||
+                        reply_need_int64(begin, "created", &created, &fault) < 0 ||
+                        reply_need_string(begin, "head", &head, &fault) < 0 ||
+                        reply_need_string(begin, "host", &host, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json) {
-                _cleanup_(json_putp) json_object *document = json_build("file", 's', target.name, "host", 's', host, "created", 'i', created, "sequence", 'i',
-                                sequence, "head", 's', head, "records", 'i', records, "bytes", 'i', (int64_t)target.n_bytes, NULL);
+                _cleanup_(json_putp) json_object *document = json_build("file", 's', target.name, "host",
+                                's', host, "created", 'i', created, "sequence", 'i', sequence, "head", 's',
+                                head, "records", 'i', records, "bytes", 'i', (int64_t)target.n_bytes, NULL);
 
                 output_json(document);
         } else if (target.name) {
-                say(c, "Backed up %" PRId64 " records of %s into %s (%" PRIu64 " bytes).", records, host, target.name, target.n_bytes);
+                say(c, "Backed up %" PRId64 " records of %s into %s (%" PRIu64 " bytes).", records, host,
+                                target.name, target.n_bytes);
                 say(c, "Head of the store: %s", head);
                 say(c, "It opens with the recovery key alone.");
         } else
-                complain("Backed up %" PRId64 " records of %s (%" PRIu64 " bytes). Head of the store: %s", records, host, target.n_bytes, head);
+                complain("Backed up %" PRId64 " records of %s (%" PRIu64 " bytes). Head of the store: %s",
+                                records, host, target.n_bytes, head);
         return EXIT_CODE_DONE;
 }
 

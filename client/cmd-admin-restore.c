@@ -25,7 +25,8 @@
 #define KEY_MAX       1024U
 #define PROGRESS_USEC (200 * USEC_PER_MSEC)
 
-static const Option restore_options[] = { { "replace", OPTION_FLAG }, { "head", OPTION_TEXT }, { "recovery-key-stdin", OPTION_FLAG }, {} };
+static const Option restore_options[] = { { "replace", OPTION_FLAG }, { "head", OPTION_TEXT },
+        { "recovery-key-stdin", OPTION_FLAG }, {} };
 
 typedef struct Source {
         const char *name;
@@ -39,7 +40,8 @@ static void source_done(Source *s) {
 }
 
 static int fail_file(Fault *fault, const char *name, int error) {
-        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.File", NULL, "%s: %s", name, strerror(error));
+        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.File", NULL, "%s: %s", name,
+                        strerror(error));
 }
 
 static ssize_t source_read(Source *s, uint8_t *ret, size_t n) {
@@ -64,18 +66,21 @@ static int source_open(Source *s, Fault *fault) {
         struct stat st;
         ssize_t n;
 
-        s->fd = streq(s->name, "-") ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(s->name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        s->fd = streq(s->name, "-") ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                                    : open(s->name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (s->fd < 0)
                 return fail_file(fault, s->name, errno);
         if (isatty(s->fd))
-                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL, "A backup does not come from a terminal");
+                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL,
+                                "A backup does not come from a terminal");
         if (fstat(s->fd, &st) == 0 && S_ISREG(st.st_mode))
                 s->size = (uint64_t)st.st_size;
         n = source_read(s, s->first, sizeof(s->first));
         if (n < 0)
                 return fail_file(fault, s->name, (int)-n);
         if ((size_t)n < sizeof(s->first) || memcmp(s->first, MAGIC, sizeof(s->first)) != 0)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.File", NULL, "%s is no backup of vaultd", s->name);
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.File", NULL,
+                                "%s is no backup of vaultd", s->name);
         return 0;
 }
 
@@ -88,7 +93,8 @@ static int ask_key(char **ret, Fault *fault) {
         ssize_t n;
 
         if (fd < 0 || tcgetattr(fd, &before) < 0)
-                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Say --recovery-key-stdin and give it as the first line of standard input",
+                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
+                                "Say --recovery-key-stdin and give it as the first line of standard input",
                                 "There is no terminal to ask for the recovery key");
         hidden = before;
         hidden.c_lflag &= ~(tcflag_t)ECHO;
@@ -105,7 +111,8 @@ static int ask_key(char **ret, Fault *fault) {
         }
         explicit_bzero(line, sizeof(line));
         if (n <= 0)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL, "No recovery key was given");
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL,
+                                "No recovery key was given");
         return *ret ? 0 : fault_set_memory(fault);
 }
 
@@ -115,7 +122,8 @@ static int read_key(char **ret, Fault *fault) {
         if (r == -ENOMEM)
                 return fault_set_memory(fault);
         if (r < 0 || strlen(*ret) >= KEY_MAX)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL, "The first line of standard input is no recovery key");
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL,
+                                "The first line of standard input is no recovery key");
         return 0;
 }
 
@@ -127,7 +135,8 @@ static void progress(const Context *c, Source *s) {
                 return;
         s->told_usec = now;
         if (s->size > 0)
-                (void)snprintf(text, sizeof(text), "%.1f of %.1f MiB read", (double)s->n_bytes / (1024 * 1024), (double)s->size / (1024 * 1024));
+                (void)snprintf(text, sizeof(text), "%.1f of %.1f MiB read",
+                                (double)s->n_bytes / (1024 * 1024), (double)s->size / (1024 * 1024));
         else
                 (void)snprintf(text, sizeof(text), "%.1f MiB read", (double)s->n_bytes / (1024 * 1024));
         terminal_progress(c, text);
@@ -154,8 +163,10 @@ static int send_file(const Context *c, Frames *frames, Source *s, Fault *fault) 
         return frames_send(frames, NULL, 0, fault);
 }
 
-static int restore(const Context *c, const Arguments *a, Source *source, const char *key, json_object **ret, Fault *fault) {
-        _cleanup_(json_putp) json_object *begin = NULL, *parameters = json_build("head", 's', arguments_value(a, "head"), NULL);
+static int restore(const Context *c, const Arguments *a, Source *source, const char *key, json_object **ret,
+                Fault *fault) {
+        _cleanup_(json_putp) json_object *begin = NULL, *parameters = json_build("head", 's',
+                                                                        arguments_value(a, "head"), NULL);
         _cleanup_(frames_freep) Frames *frames = NULL;
         _cleanup_(call_freep) Call *call = NULL;
         const uint8_t *bytes;
@@ -184,19 +195,24 @@ static int say_result(const Context *c, json_object *result, Fault *fault) {
         const char *host, *kept = json_string(result, "kept");
         bool needs_reconnect;
 
-        if (reply_need_int64(result, "vaults", &vaults, fault) < 0 || reply_need_int64(result, "credentials", &credentials, fault) < 0 ||
-                        reply_need_int64(result, "damaged", &damaged, fault) < 0 || reply_need_int64(result, "created", &created, fault) < 0 ||
+        if (reply_need_int64(result, "vaults", &vaults, fault) < 0 ||
+                        reply_need_int64(result, "credentials", &credentials, fault) < 0 ||
+                        reply_need_int64(result, "damaged", &damaged, fault) < 0 ||
+                        reply_need_int64(result, "created", &created, fault) < 0 ||
                         reply_need_string(result, "host", &host, fault) < 0)
                 return FAULT_SET;
         if (json_get_bool(result, "needsReconnect", &needs_reconnect) < 0)
                 return fault_set_bad_reply(fault, "it does not say whether credentials need a reconnect");
         _cleanup_(freep) char *moment = format_moment(created);
-        say(c, "Restored %" PRId64 " vaults with %" PRId64 " credentials, as %s was on %s.", vaults, credentials, host, moment ?: "?");
+        say(c, "Restored %" PRId64 " vaults with %" PRId64 " credentials, as %s was on %s.", vaults,
+                        credentials, host, moment ?: "?");
         if (damaged > 0)
-                say(c, "%" PRId64 " records did not open when the backup was made, and do not now.", damaged);
+                say(c, "%" PRId64 " records did not open when the backup was made, and do not now.",
+                                damaged);
         if (kept)
                 say(c, "The former store is kept beside it as %s.", kept);
-        say(c, needs_reconnect ? "Something newer may have existed, so each user has to connect each service again."
+        say(c, needs_reconnect ? "Something newer may have existed, so each user has to connect each "
+                                 "service again."
                                : "Nothing newer existed: connections go on.");
         say(c, "vaultd starts anew.");
         return 0;
@@ -217,7 +233,8 @@ static ExitCode run_restore(const Context *c, const Arguments *a) {
         if (r >= 0 && !key)
                 r = ask_key(&key, &fault);
         if (r >= 0 && isempty(key))
-                r = fault_set(&fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL, "No recovery key was given");
+                r = fault_set(&fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL,
+                                "No recovery key was given");
         if (r >= 0)
                 r = restore(c, a, &source, key, &result, &fault);
         if (r >= 0 && !c->is_json)
@@ -235,7 +252,8 @@ static ExitCode run_accept(const Context *c, const Arguments *a) {
         int64_t credentials, damaged;
 
         if (call_method(c, "io.vaultd.Store.Accept", NULL, CALL_REMOTE_USEC, &reply, &fault) < 0 ||
-                        reply_need_int64(reply, "credentials", &credentials, &fault) < 0 || reply_need_int64(reply, "damaged", &damaged, &fault) < 0)
+                        reply_need_int64(reply, "credentials", &credentials, &fault) < 0 ||
+                        reply_need_int64(reply, "damaged", &damaged, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json) {
                 output_json(reply);

@@ -13,7 +13,8 @@
 #include "client/table.h"
 #include "json/object.h"
 
-static const Option revoke_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT }, { "service", OPTION_TEXT }, {} };
+static const Option revoke_options[] = { { "user", OPTION_TEXT }, { "uid", OPTION_TEXT },
+        { "service", OPTION_TEXT }, {} };
 
 /* Whether every grant is revoked at its service. */
 static bool is_revoked_everywhere(json_object *grants) {
@@ -33,7 +34,8 @@ static int print_grants(const Context *c, json_object *grants, Fault *fault) {
                 json_object *grant = json_object_array_get_idx(grants, i), *account = NULL;
                 const char *title, *label, *upstream;
 
-                if (reply_need_string(grant, "title", &title, fault) < 0 || reply_need_string(grant, "label", &label, fault) < 0 ||
+                if (reply_need_string(grant, "title", &title, fault) < 0 ||
+                                reply_need_string(grant, "label", &label, fault) < 0 ||
                                 reply_need_object(grant, "account", &account, fault) < 0 ||
                                 reply_need_string(grant, "upstream", &upstream, fault) < 0)
                         return FAULT_SET;
@@ -52,15 +54,24 @@ static int print_reply(const Context *c, json_object *reply, json_object *grants
         json_object *vault;
         const char *user;
 
-        if (reply_need_object(reply, "vault", &vault, fault) < 0 || reply_need_string(vault, "user", &user, fault) < 0 ||
-                        reply_need_int64(vault, "uid", &uid, fault) < 0 || reply_need_int64(reply, "flows", &flows, fault) < 0 ||
-                        reply_need_int64(reply, "streams", &streams, fault) < 0 || reply_need_int64(reply, "calls", &calls, fault) < 0 ||
-                        reply_need_int64(reply, "damaged", &damaged, fault) < 0 || reply_need_int64(reply, "took", &took, fault) < 0)
+        if (reply_need_object(reply, "vault", &vault, fault) < 0 ||
+                        reply_need_string(vault, "user", &user, fault) < 0 ||
+                        reply_need_int64(vault, "uid", &uid, fault) < 0 ||
+                        reply_need_int64(reply, "flows", &flows, fault) < 0 ||
+                        reply_need_int64(reply, "streams", &streams, fault) < 0 ||
+                        reply_need_int64(reply, "calls", &calls, fault) < 0 ||
+                        reply_need_int64(reply, "damaged", &damaged, fault) < 0 ||
+                        reply_need_int64(reply, "took", &took, fault) < 0)
                 return FAULT_SET;
-        say(c, "On this host nothing uses credentials of %s (uid %lld) any more; that took %lld ms.", user, (long long)uid, (long long)(took + 999) / 1000);
-        say(c, "Ended: unfinished connections: %lld, streams: %lld, calls: %lld.", (long long)flows, (long long)streams, (long long)calls);
+        say(c, "On this host nothing uses credentials of %s (uid %lld) any more; that took %lld ms.", user,
+                        (long long)uid, (long long)(took + 999) / 1000);
+        say(c, "Ended: unfinished connections: %lld, streams: %lld, calls: %lld.", (long long)flows,
+                        (long long)streams, (long long)calls);
         if (damaged > 0)
-                say_styled(c, STYLE_WARNING, "Damaged credentials, which nobody can use and nobody can revoke at their services: %lld.", (long long)damaged);
+                say_styled(c, STYLE_WARNING,
+                                "Damaged credentials, which nobody can use and nobody can revoke at their "
+                                "services: %lld.",
+                                (long long)damaged);
         if (json_object_array_length(grants) == 0) {
                 say(c, "There was no grant to revoke.");
                 return 0;
@@ -69,7 +80,8 @@ static int print_reply(const Context *c, json_object *reply, json_object *grants
 }
 
 static ExitCode run_revoke(const Context *c, const Arguments *a) {
-        _cleanup_(json_putp) json_object *reply = NULL, *parameters = json_build("service", 's', arguments_value(a, "service"), NULL);
+        _cleanup_(json_putp) json_object *reply = NULL, *parameters = json_build("service", 's',
+                                                                        arguments_value(a, "service"), NULL);
         _cleanup_(fault_done) Fault fault = {};
         json_object *grants;
 
@@ -78,7 +90,8 @@ static ExitCode run_revoke(const Context *c, const Arguments *a) {
                 return fault_report(c, &fault);
         }
         if (admin_add_subject(a, parameters, &fault) < 0 ||
-                        call_method(c, "io.vaultd.Admin.Revoke", TAKE_PTR(parameters), CALL_REMOTE_USEC, &reply, &fault) < 0 ||
+                        call_method(c, "io.vaultd.Admin.Revoke", TAKE_PTR(parameters), CALL_REMOTE_USEC,
+                                        &reply, &fault) < 0 ||
                         reply_need_array(reply, "grants", json_type_object, &grants, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json)

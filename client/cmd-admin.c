@@ -152,11 +152,13 @@ static int show_page(const Context *c, int64_t *from, bool is_first, bool *ret_i
         int64_t next;
         bool is_last;
 
-        if (call_method(c, "io.vaultd.Admin.Users", is_first ? NULL : json_build("from", 'i', *from, NULL), CALL_LOCAL_USEC, &reply, fault) < 0 ||
+        if (call_method(c, "io.vaultd.Admin.Users", is_first ? NULL : json_build("from", 'i', *from, NULL),
+                            CALL_LOCAL_USEC, &reply, fault) < 0 ||
                         reply_need_array(reply, "vaults", json_type_object, &vaults, fault) < 0)
                 return FAULT_SET;
         is_last = json_get_int64(reply, "next", &next) != 0 || next <= *from;
-        if ((c->is_json ? print_vaults_json(vaults, is_first, is_last, fault) : print_vaults(c, vaults, is_first, fault)) < 0)
+        if ((c->is_json ? print_vaults_json(vaults, is_first, is_last, fault)
+                        : print_vaults(c, vaults, is_first, fault)) < 0)
                 return FAULT_SET;
         if (!is_last)
                 *from = next;

@@ -40,7 +40,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
         if (arguments_has(a, "token-stdin")) {
                 if (arguments_has(a, "paste"))
-                        r = fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL, "Either --paste or --token-stdin, not both");
+                        r = fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL,
+                                        "Either --paste or --token-stdin, not both");
                 else
                         r = connect_by_token(&connect, &fault);
                 return r < 0 ? fault_report(c, &fault) : EXIT_CODE_DONE;

@@ -63,12 +63,15 @@ static int print_summary(const Context *c, json_object *reply, Fault *fault) {
 
 /* What is wrong with a connection, and the command that mends it. */
 static void say_reconnect(const Context *c, json_object *connection) {
-        const char *reason = json_string(connection, "reason"), *label = json_string(connection, "label"), *kind = json_string(connection, "kind");
+        const char *reason = json_string(connection, "reason"), *label = json_string(connection, "label"),
+                   *kind = json_string(connection, "kind");
         bool is_default = !label || streq(label, "default");
 
-        say_styled(c, STYLE_WARNING, "  %s credentials need to be connected again%s%s. Run: vaultctl connect %s%s%s%s",
-                        json_string(connection, "title") ?: "-", reason ? ": " : "", reason ?: "", json_string(connection, "service") ?: "-",
-                        is_default ? "" : " --as ", is_default ? "" : label, !kind || streq(kind, "oauth") ? "" : " --token-stdin");
+        say_styled(c, STYLE_WARNING,
+                        "  %s credentials need to be connected again%s%s. Run: vaultctl connect %s%s%s%s",
+                        json_string(connection, "title") ?: "-", reason ? ": " : "", reason ?: "",
+                        json_string(connection, "service") ?: "-", is_default ? "" : " --as ",
+                        is_default ? "" : label, !kind || streq(kind, "oauth") ? "" : " --token-stdin");
 }
 
 static int print_connections(const Context *c, json_object *connections, Fault *fault) {

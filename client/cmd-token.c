@@ -21,8 +21,10 @@ static int ask(const Arguments *a, Fault *fault) {
         if (arguments_has(a, "yes") || !isatty(STDOUT_FILENO))
                 return 0;
         if (!terminal_can_ask())
-                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", "Give it to a program, or say --yes",
-                                "The token would stand on the terminal, and nobody can be asked whether it may");
+                return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
+                                "Give it to a program, or say --yes",
+                                "The token would stand on the terminal, and nobody can be asked whether it "
+                                "may");
         if (terminal_ask_yes("The token will stand on your terminal. Show it? [y/N]") > 0)
                 return 0;
         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL, "Nothing was read");
@@ -30,7 +32,8 @@ static int ask(const Arguments *a, Fault *fault) {
 
 /* "github:work" or "github", and --as; each is checked by vaultd. */
 static int read_parameters(const Arguments *a, json_object **ret, Fault *fault) {
-        const char *word = arguments_word(a, 0), *colon = strchr(word, ':'), *label = arguments_value(a, "as");
+        const char *word = arguments_word(a, 0), *colon = strchr(word, ':'),
+                   *label = arguments_value(a, "as");
         _cleanup_(freep) char *service = strndup(word, colon ? (size_t)(colon - word) : strlen(word));
 
         if (colon && label)
@@ -57,7 +60,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
         const char *token;
 
         if (ask(a, &fault) < 0 || read_parameters(a, &parameters, &fault) < 0 ||
-                        call_method(c, "io.vaultd.Token.Read", parameters, CALL_LOCAL_USEC, &reply, &fault) < 0 ||
+                        call_method(c, "io.vaultd.Token.Read", parameters, CALL_LOCAL_USEC, &reply, &fault) <
+                                        0 ||
                         reply_need_string(reply, "token", &token, &fault) < 0)
                 return fault_report(c, &fault);
         if (c->is_json)

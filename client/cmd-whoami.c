@@ -40,7 +40,8 @@ static char *format_origin(json_object *reply, const char *origin) {
                 who = NULL;
                 return NULL;
         }
-        r = asprintf(&text, "%s%s%s%s%s", origin, who ?: "", session ? " (session " : "", session ?: "", session ? ")" : "");
+        r = asprintf(&text, "%s%s%s%s%s", origin, who ?: "", session ? " (session " : "", session ?: "",
+                        session ? ")" : "");
         return r < 0 ? NULL : text;
 }
 

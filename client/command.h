@@ -17,10 +17,11 @@ typedef struct Command {
 } Command;
 
 extern const Command command_status, command_whoami, command_services, command_doctor, command_connect,
-                command_claim, command_disconnect, command_token, command_session_start, command_session_list,
-                command_session_show, command_admin_users, command_admin_lock,
-                command_admin_unlock, command_admin_unseal, command_admin_init,
-                command_admin_vault, command_admin_backup, command_admin_restore, command_admin_accept, command_admin_rekey, command_admin_revoke;
+                command_claim, command_disconnect, command_token, command_session_start,
+                command_session_list, command_session_show, command_admin_users, command_admin_lock,
+                command_admin_unlock, command_admin_unseal, command_admin_init, command_admin_vault,
+                command_admin_backup, command_admin_restore, command_admin_accept, command_admin_rekey,
+                command_admin_revoke;
 
 /* The table, in the order of --help; ended by NULL. */
 extern const Command *const commands[];

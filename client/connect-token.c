@@ -41,11 +41,13 @@ static int ask_hidden(const char *service, char **ret, Fault *fault) {
                 is_hidden = tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) == 0;
         }
         if (!is_hidden)
-                return fail_input(fault, "The terminal cannot be kept from showing what is typed; give the token by a pipe");
+                return fail_input(fault, "The terminal cannot be kept from showing what is typed; give the "
+                                         "token by a pipe");
         r = terminal_ask_line(question, ret);
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         if (r == -EMSGSIZE)
-                return fail_input(fault, "The token is too long for this terminal and was cut; give it by a pipe");
+                return fail_input(fault,
+                                "The token is too long for this terminal and was cut; give it by a pipe");
         return r < 0 ? fail_input(fault, "No token was given") : 0;
 }
 
@@ -105,8 +107,10 @@ static int ask_account(const Connect *connect, const char *title, json_object *a
                 return fault_set_memory(fault);
         if (connect->account && !streq_ptr(connect->account, account ? json_string(account, "id") : NULL))
                 return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.OtherAccount", NULL,
-                                account ? "The token is of the account %s at %s, not of %s. Nothing was connected"
-                                        : "%s%s cannot be asked whose token it is, so nobody knows whether it is of %s. Nothing was connected",
+                                account ? "The token is of the account %s at %s, not of %s. Nothing was "
+                                          "connected"
+                                        : "%s%s cannot be asked whose token it is, so nobody knows whether "
+                                          "it is of %s. Nothing was connected",
                                 account ? text : "", title, connect->account);
         if (account)
                 say_styled(c, STYLE_BOLD, "Account at %s: %s", title, text);
@@ -114,12 +118,14 @@ static int ask_account(const Connect *connect, const char *title, json_object *a
                 say_styled(c, STYLE_WARNING, "%s cannot be asked whose token it is.", title);
         if (connect->account || connect->is_yes)
                 return 0;
-        if (asprintf(&question, account ? "Connect %s as %s? [y/N]" : "Connect %s with this token? [y/N]", title, text) < 0)
+        if (asprintf(&question, account ? "Connect %s as %s? [y/N]" : "Connect %s with this token? [y/N]",
+                            title, text) < 0)
                 return fault_set_memory(fault);
         r = terminal_ask_yes(question);
         if (r > 0)
                 return 0;
-        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL, "%s was not connected", title);
+        return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL, "%s was not connected",
+                        title);
 }
 
 static int show_identified(const Context *c, json_object *reply, Fault *fault) {
@@ -139,13 +145,16 @@ static int show_identified(const Context *c, json_object *reply, Fault *fault) {
 
 static int keep(const Connect *connect, const char *token, json_object *account, Fault *fault) {
         _cleanup_(json_putp) json_object *reply = NULL;
-        json_object *parameters = json_build("service", 's', connect->service, "label", 's', connect->label, "token", 's', token, "account", 's',
-                        account ? json_string(account, "id") : NULL, NULL);
+        json_object *parameters = json_build("service", 's', connect->service, "label", 's', connect->label,
+                        "token", 's', token, "account", 's', account ? json_string(account, "id") : NULL,
+                        NULL);
         int r;
 
-        if (!parameters || (connect->replaces_account && json_add_bool(parameters, "replaceAccount", true) < 0))
+        if (!parameters ||
+                        (connect->replaces_account && json_add_bool(parameters, "replaceAccount", true) < 0))
                 return fault_set_memory(fault);
-        r = call_method(connect->context, "io.vaultd.Connect.Keep", parameters, CALL_REMOTE_USEC, &reply, fault);
+        r = call_method(connect->context, "io.vaultd.Connect.Keep", parameters, CALL_REMOTE_USEC, &reply,
+                        fault);
         return r < 0 ? r : connected_say(connect->context, reply, fault);
 }
 
@@ -159,12 +168,14 @@ int connect_by_token(const Connect *connect, Fault *fault) {
         /* Before anything is read or sent. */
         if (!connect->account && !connect->is_yes && !terminal_can_ask())
                 return fault_set(fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
-                                "Say whose token it is with --account ID, or accept what the service says with --yes",
+                                "Say whose token it is with --account ID, or accept what the service says "
+                                "with --yes",
                                 "Nobody can be asked here whether the account is right");
         r = read_token(connect, &token, fault);
         if (r < 0)
                 return r;
-        r = call_method(connect->context, "io.vaultd.Connect.Identify", json_build("service", 's', connect->service, "token", 's', token, NULL),
+        r = call_method(connect->context, "io.vaultd.Connect.Identify",
+                        json_build("service", 's', connect->service, "token", 's', token, NULL),
                         CALL_REMOTE_USEC, &reply, fault);
         if (r < 0 || (r = reply_need_string(reply, "title", &title, fault)) < 0)
                 return r;

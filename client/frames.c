@@ -23,7 +23,7 @@
 struct Frames {
         Call *call;
         Buffer input;
-        size_t given; /* of the input: handed out by the last call */
+        size_t given;  /* of the input: handed out by the last call */
         uint32_t left; /* of the frame that is being handed out */
 };
 
@@ -53,8 +53,8 @@ int frames_new(Call *call, Frames **ret, Fault *fault) {
 }
 
 static int fault_set_cut(Fault *fault) {
-        return fault_set(fault, EXIT_CODE_UNREACHABLE, "io.vaultd.client.Unreachable", "Look at: journalctl -u vaultd",
-                        "vaultd closed the connection in the middle");
+        return fault_set(fault, EXIT_CODE_UNREACHABLE, "io.vaultd.client.Unreachable",
+                        "Look at: journalctl -u vaultd", "vaultd closed the connection in the middle");
 }
 
 static uint32_t read_u32(const uint8_t *p) {
@@ -111,7 +111,8 @@ static int take_end(Frames *f, json_object **ret_parameters, Fault *fault) {
         r = json_parse((const char *)f->input.bytes + 8, n, &json_limits_wire, &message);
         if (r == -ENOMEM)
                 return fault_set_memory(fault);
-        if (r != 0 || !json_object_is_type(message, json_type_object) || json_get_object(message, "parameters", &parameters) == -EINVAL ||
+        if (r != 0 || !json_object_is_type(message, json_type_object) ||
+                        json_get_object(message, "parameters", &parameters) == -EINVAL ||
                         json_get_string(message, "error", &error) == -EINVAL)
                 return fault_set_bad_reply(fault, "its end is not what an end looks like");
         if (error)
@@ -122,7 +123,8 @@ static int take_end(Frames *f, json_object **ret_parameters, Fault *fault) {
         return 0;
 }
 
-int frames_receive(Frames *f, const uint8_t **ret_bytes, size_t *ret_n, json_object **ret_parameters, Fault *fault) {
+int frames_receive(Frames *f, const uint8_t **ret_bytes, size_t *ret_n, json_object **ret_parameters,
+                Fault *fault) {
         int r;
 
         buffer_consume(&f->input, f->given);

@@ -17,7 +17,8 @@ DEFINE_CLEANUP(Frames *, frames_free)
 
 /* Waits for the next bytes of vaultd's frames. 1 and some of them, borrowed until the next call; 0 and the end's parameters, a new reference;
  * FAULT_SET, also for an end that is an error. */
-int frames_receive(Frames *f, const uint8_t **ret_bytes, size_t *ret_n, json_object **ret_parameters, Fault *fault);
+int frames_receive(Frames *f, const uint8_t **ret_bytes, size_t *ret_n, json_object **ret_parameters,
+                Fault *fault);
 /* Sends a frame; n 0: the end. Stops early when vaultd has sent something, which is its end: frames_receive() has it then. 0 or FAULT_SET. */
 int frames_send(Frames *f, const void *bytes, size_t n, Fault *fault);
 /* vaultd has sent something. */

@@ -19,9 +19,9 @@
 #define LISTENERS_MAX 8U
 /* How many wait to be accepted, as in vaultd.socket. They stand in one line, whoever they are: who connects and leaves all the time keeps it
  * full, and everybody waits as long as it is. Who finds it full waits in connect(2), first come first served. */
-#define BACKLOG       128
+#define BACKLOG 128
 /* How long a connection beyond Connections= is kept before it is closed. */
-#define REFUSAL_USEC  (500 * USEC_PER_MSEC)
+#define REFUSAL_USEC (500 * USEC_PER_MSEC)
 
 typedef struct ListenOption {
         Door door;
@@ -42,11 +42,15 @@ static void print_help(void) {
                "  --config-dir DIR          the administrator's files (default " VAULTD_CONFIG_DIR ")\n"
                "  --vendor-dir DIR          the shipped files (default " VAULTD_VENDOR_DIR ")\n"
                "  --runtime-dir DIR         registered logins (default " VAULTD_RUNTIME_DIR ")\n"
-               "  --journal-head FILE       what the journal knows of the database (default: it is not asked)\n"
+               "  --journal-head FILE       what the journal knows of the database (default: it is not "
+               "asked)\n"
                "  --kek-file FILE           key of 32 bytes (default: the credential vaultd.kek)\n"
-               "  --workspace-key-file FILE key of the Claude Platform workspace (default: the credential vaultd.workspace-key)\n"
-               "  --listen NAME=PATH        listen there instead of on sockets from the service manager; NAME is public, control or web\n"
-               "  --trust-owner             accept configuration owned by the uid that runs vaultd (for tests)\n"
+               "  --workspace-key-file FILE key of the Claude Platform workspace (default: the credential "
+               "vaultd.workspace-key)\n"
+               "  --listen NAME=PATH        listen there instead of on sockets from the service manager; "
+               "NAME is public, control or web\n"
+               "  --trust-owner             accept configuration owned by the uid that runs vaultd (for "
+               "tests)\n"
                "  --log-level LEVEL         debug, info (default), notice or warning\n"
                "  --version, --help\n");
 }
@@ -55,7 +59,8 @@ static int door_from_name(const char *name, size_t n, Door *ret) {
         static const struct {
                 const char *name;
                 Door door;
-        } doors[] = { { "public", DOOR_PUBLIC }, { "varlink", DOOR_PUBLIC }, { "control", DOOR_CONTROL }, { "web", DOOR_WEB } };
+        } doors[] = { { "public", DOOR_PUBLIC }, { "varlink", DOOR_PUBLIC }, { "control", DOOR_CONTROL },
+                { "web", DOOR_WEB } };
 
         for (size_t i = 0; i < ELEMENTSOF(doors); i++)
                 if (strlen(doors[i].name) == n && memcmp(doors[i].name, name, n) == 0) {
@@ -68,14 +73,19 @@ static int door_from_name(const char *name, size_t n, Door *ret) {
 static int parse_listen(Options *o, const char *text) {
         const char *path = strchr(text, '=');
 
-        if (!path || o->n_listen == LISTENERS_MAX || door_from_name(text, (size_t)(path - text), &o->listen[o->n_listen].door) < 0)
+        if (!path || o->n_listen == LISTENERS_MAX ||
+                        door_from_name(text, (size_t)(path - text), &o->listen[o->n_listen].door) < 0)
                 return -EINVAL;
         o->listen[o->n_listen++].path = path + 1;
         return 0;
 }
 
 static int parse_level(const char *text) {
-        return streq(text, "debug") ? LOG_DEBUG : streq(text, "info") ? LOG_INFO : streq(text, "notice") ? LOG_NOTICE : streq(text, "warning") ? LOG_WARNING : -EINVAL;
+        return streq(text, "debug")     ? LOG_DEBUG
+               : streq(text, "info")    ? LOG_INFO
+               : streq(text, "notice")  ? LOG_NOTICE
+               : streq(text, "warning") ? LOG_WARNING
+                                        : -EINVAL;
 }
 
 enum {
@@ -110,7 +120,9 @@ static const struct option long_options[] = {
 
 /* 0: run; positive: done; -EINVAL: usage. */
 static int parse_options(int argc, char **argv, Options *o) {
-        *o = (Options){ .daemon = { VAULTD_STATE_DIR, VAULTD_CONFIG_DIR, VAULTD_VENDOR_DIR, VAULTD_RUNTIME_DIR }, .log_level = LOG_INFO };
+        *o = (Options){ .daemon = { VAULTD_STATE_DIR, VAULTD_CONFIG_DIR, VAULTD_VENDOR_DIR,
+                                        VAULTD_RUNTIME_DIR },
+                .log_level = LOG_INFO };
         for (int c; (c = getopt_long(argc, argv, "h", long_options, NULL)) >= 0;)
                 switch (c) {
                 case OPTION_STATE:
@@ -139,14 +151,20 @@ static int parse_options(int argc, char **argv, Options *o) {
                         break;
                 case OPTION_LISTEN:
                         if (parse_listen(o, optarg) < 0) {
-                                fprintf(stderr, "vaultd: --listen %s: expected NAME=PATH, NAME one of public, control, web\n", optarg);
+                                fprintf(stderr,
+                                                "vaultd: --listen %s: expected NAME=PATH, NAME one of "
+                                                "public, control, web\n",
+                                                optarg);
                                 return -EINVAL;
                         }
                         break;
                 case OPTION_LEVEL:
                         o->log_level = parse_level(optarg);
                         if (o->log_level < 0) {
-                                fprintf(stderr, "vaultd: --log-level %s: expected debug, info, notice or warning\n", optarg);
+                                fprintf(stderr,
+                                                "vaultd: --log-level %s: expected debug, info, notice or "
+                                                "warning\n",
+                                                optarg);
                                 return -EINVAL;
                         }
                         break;
@@ -216,8 +234,11 @@ static int add_passed_listeners(Server *server) {
                 int fd = SD_LISTEN_FDS_START + i;
                 Door door;
 
-                if (door_from_name(names[i], strlen(names[i]), &door) < 0 || sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0) {
-                        log_error("a socket named %s was passed; expected Unix sockets named public, control or web", names[i]);
+                if (door_from_name(names[i], strlen(names[i]), &door) < 0 ||
+                                sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0) {
+                        log_error("a socket named %s was passed; expected Unix sockets named public, "
+                                  "control or web",
+                                        names[i]);
                         r = -EINVAL;
                 } else
                         r = server_add_listener(server, fd, door);
@@ -273,7 +294,8 @@ static int run(const Options *o) {
 
         r = identity_check_own_namespace();
         if (r < 0) {
-                log_error("vaultd runs in a user namespace, where every caller looks alike; it does not start (PrivateUsers= must be off)");
+                log_error("vaultd runs in a user namespace, where every caller looks alike; it does not "
+                          "start (PrivateUsers= must be off)");
                 return r;
         }
         r = secret_global_init();
@@ -288,10 +310,21 @@ static int run(const Options *o) {
                 return r;
 
         const Config *c = m->config;
-        r = server_new(event, &(ServerOptions){ .interfaces = manager_interfaces, .userdata = m,
-                                       .limits = { c->connections_per_uid, c->bytes_per_uid, c->calls_per_uid, c->streams_per_uid, c->calls_per_second },
-                                       .strangers_from = c->uid_max + 1, .message_timeout_usec = c->message_timeout_usec, .refusal_usec = REFUSAL_USEC,
-                                       .admit = manager_admit, .fault = manager_fault, .vendor = "vaultd", .product = "vaultd", .version = VAULTD_VERSION, .url = "file:///usr/share/doc/vaultd" },
+        r = server_new(event,
+                        &(ServerOptions){ .interfaces = manager_interfaces,
+                                        .userdata = m,
+                                        .limits = { c->connections_per_uid, c->bytes_per_uid,
+                                                        c->calls_per_uid, c->streams_per_uid,
+                                                        c->calls_per_second },
+                                        .strangers_from = c->uid_max + 1,
+                                        .message_timeout_usec = c->message_timeout_usec,
+                                        .refusal_usec = REFUSAL_USEC,
+                                        .admit = manager_admit,
+                                        .fault = manager_fault,
+                                        .vendor = "vaultd",
+                                        .product = "vaultd",
+                                        .version = VAULTD_VERSION,
+                                        .url = "file:///usr/share/doc/vaultd" },
                         &server);
         m->server = server;
         if (r >= 0)

@@ -25,7 +25,8 @@ static int load_config(Manager *m, const DaemonOptions *o) {
         for (size_t i = 0; i < faults.n_faults; i++)
                 log_error("%s:%u: %s", faults.faults[i].file, faults.faults[i].line, faults.faults[i].text);
         if (r < 0)
-                log_error("the configuration in %s and %s cannot be used: %s", o->vendor_dir, o->config_dir, strerror(-r));
+                log_error("the configuration in %s and %s cannot be used: %s", o->vendor_dir, o->config_dir,
+                                strerror(-r));
         config_faults_done(&faults);
         return r;
 }
@@ -63,7 +64,9 @@ static int load_keyring(Manager *m, const DaemonOptions *o) {
         }
         r = keyring_load(path, o->state_dir, &m->keyring);
         if (r < 0)
-                log_error("the key %s cannot be used: %s", path, r == -EPERM ? "others may read it, or it lies beside the database" : strerror(-r));
+                log_error("the key %s cannot be used: %s", path,
+                                r == -EPERM ? "others may read it, or it lies beside the database"
+                                            : strerror(-r));
         return r;
 }
 
@@ -78,11 +81,16 @@ static int start_platform(Manager *m, const DaemonOptions *o) {
                 return r;
         r = secret_read_file(path, !o->workspace_key_file, &key);
         if (r < 0) {
-                log_error("the workspace key %s cannot be used: %s", path, r == -EPERM ? "others may read it" : strerror(-r));
+                log_error("the workspace key %s cannot be used: %s", path,
+                                r == -EPERM ? "others may read it" : strerror(-r));
                 return r;
         }
-        return platform_new(&(PlatformOptions){ .http = m->http, .store = m->store, .keyring = m->keyring, .config = m->config,
-                                            .workspace_key = key, .hostname = m->hostname },
+        return platform_new(&(PlatformOptions){ .http = m->http,
+                                            .store = m->store,
+                                            .keyring = m->keyring,
+                                            .config = m->config,
+                                            .workspace_key = key,
+                                            .hostname = m->hostname },
                         &m->platform);
 }
 
@@ -91,20 +99,29 @@ static int recover(void *userdata) {
         int r = platform_recover(m->platform);
 
         if (r < 0 && r != -ECANCELED)
-                log_warning("what a former run left on the Claude Platform could not be looked at: %s", strerror(-r));
+                log_warning("what a former run left on the Claude Platform could not be looked at: %s",
+                                strerror(-r));
         return r;
 }
 
 static int start_engines(Manager *m, const DaemonOptions *o) {
         int r;
 
-        r = http_new(m->event, &(HttpOptions){ .ca_file = m->config->ca_file, .proxy = m->config->proxy,
-                                     .allow_private = (const char *const *)m->config->allow_private, .user_agent = "vaultd/" VAULTD_VERSION },
+        r = http_new(m->event,
+                        &(HttpOptions){ .ca_file = m->config->ca_file,
+                                        .proxy = m->config->proxy,
+                                        .allow_private = (const char *const *)m->config->allow_private,
+                                        .user_agent = "vaultd/" VAULTD_VERSION },
                         &m->http);
         if (r < 0)
                 return r;
-        r = oauth_new(&(OauthOptions){ .event = m->event, .http = m->http, .store = m->store, .keyring = m->keyring, .config = m->config,
-                                      .hostname = m->hostname, .is_held = history_is_behind(m->history, NULL) },
+        r = oauth_new(&(OauthOptions){ .event = m->event,
+                                      .http = m->http,
+                                      .store = m->store,
+                                      .keyring = m->keyring,
+                                      .config = m->config,
+                                      .hostname = m->hostname,
+                                      .is_held = history_is_behind(m->history, NULL) },
                         &m->oauth);
         if (r < 0)
                 return r;
@@ -112,7 +129,9 @@ static int start_engines(Manager *m, const DaemonOptions *o) {
         if (r < 0)
                 return r;
         /* Nothing works by itself on a store that nobody vouches for. */
-        return m->platform && !history_is_behind(m->history, NULL) ? fiber_spawn(m->event, recover, NULL, m, NULL) : 0;
+        return m->platform && !history_is_behind(m->history, NULL)
+                               ? fiber_spawn(m->event, recover, NULL, m, NULL)
+                               : 0;
 }
 
 /* On a store that nobody vouches for nothing works by itself, but what ends goes on ending. */
@@ -150,18 +169,21 @@ int manager_new(sd_event *event, const DaemonOptions *o, Manager **ret) {
         r = store_open(o->state_dir, m->config->map_size, event, &m->store);
         if (r < 0) {
                 log_error("the store in %s cannot be opened: %s", o->state_dir,
-                                r == -EBUSY              ? "another vaultd has it open"
+                                r == -EBUSY             ? "another vaultd has it open"
                                 : r == -EPROTONOSUPPORT ? "a newer vaultd wrote it"
-                                : r == -EINVAL          ? "vaultd.mdb is no database of vaultd's, or its head is damaged; restore a backup: vaultctl admin restore"
-                                : r == -EIO || r == -EBADMSG ? "the database is damaged; restore a backup: vaultctl admin restore"
-                                                         : strerror(-r));
+                                : r == -EINVAL ? "vaultd.mdb is no database of vaultd's, or its head is "
+                                                 "damaged; restore a backup: vaultctl admin restore"
+                                : r == -EIO || r == -EBADMSG ? "the database is damaged; restore a backup: "
+                                                               "vaultctl admin restore"
+                                                             : strerror(-r));
                 return r;
         }
         half_done = rekey_open(m->store, m->keyring);
         if (half_done < 0) {
                 log_error("the store in %s cannot be opened with this key: %s", o->state_dir,
                                 half_done == -EKEYREJECTED ? "it was made with another one, or rekeyed since"
-                                : half_done == -EBADMSG    ? "its note about the key is damaged; restore it from a backup"
+                                : half_done == -EBADMSG    ? "its note about the key is damaged; restore it "
+                                                             "from a backup"
                                                            : strerror(-half_done));
                 return half_done;
         }

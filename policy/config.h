@@ -31,19 +31,19 @@ typedef enum ServiceAuth {
 typedef struct ServiceProfile {
         char *name;  /* Name=: [a-z0-9-]{1,32} */
         char *title; /* Title=: for people, ≤ 64 printable */
-        char *url;   /* Url=: the MCP server, https; with Auth=environment the service itself, by default its first host */
+        char *url; /* Url=: the MCP server, https; with Auth=environment the service itself, by default its first host */
         ServiceAuth auth; /* Auth= */
         Custody custody;
         PasteBack paste_back;
-        char **scopes;        /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
-        char *client_id;      /* ClientId=: pre-registered client */
+        char **scopes;   /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
+        char *client_id; /* ClientId=: pre-registered client */
         char *client_secret_file; /* ClientSecretFile=: readable by vaultd, closed to group and others */
-        char *redirect_host;  /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
-        char *account_tool;   /* AccountTool=: MCP tool that says who the account is; NULL: OIDC userinfo */
-        char *account_url;        /* AccountUrl=: answers whose token it is to a GET, for tokens that are no OAuth grants; NULL */
+        char *redirect_host;      /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
+        char *account_tool; /* AccountTool=: MCP tool that says who the account is; NULL: OIDC userinfo */
+        char *account_url; /* AccountUrl=: answers whose token it is to a GET, for tokens that are no OAuth grants; NULL */
         char *account_id_field;   /* AccountIdField=: default "id" */
         char *account_name_field; /* AccountNameField=: default "name" */
-        char *variable;       /* Variable=: with Auth=environment, its name; else NULL */
+        char *variable;           /* Variable=: with Auth=environment, its name; else NULL */
         char **allowed_hosts; /* AllowedHosts=: with Auth=environment, where the value may be sent; else NULL */
         char *file;           /* where it was read */
         unsigned line;
@@ -65,9 +65,9 @@ typedef enum Containers {
 /* [Server NAME] of policy.d: what a session may do there. In this version exact tool names; wildcards are a fault. */
 typedef struct ServerPolicy {
         char *service;
-        char **tools; /* Tools=: on */
-        char **ask;   /* Ask=: a person confirms each call */
-        char **deny;  /* Deny= wins over both */
+        char **tools;         /* Tools=: on */
+        char **ask;           /* Ask=: a person confirms each call */
+        char **deny;          /* Deny= wins over both */
         char **token_readers; /* TokenReaders=: who may read the token itself (V6), as "user:NAME"; NULL: nobody */
         char *file;
         unsigned line;
@@ -75,35 +75,35 @@ typedef struct ServerPolicy {
 
 typedef struct Config {
         /* [Platform] */
-        char *platform_url;          /* Url=, default https://api.anthropic.com */
-        char *platform_version;      /* Version=, default 2023-06-01 */
-        char *platform_model;        /* Model=, default claude-opus-4-5 */
-        char **session_servers;      /* Servers=: what `session start` uses without --server; NULL: the only configured service */
-        uint64_t adopt_wait_usec;    /* AdoptWait=: how long a cut create is looked for before a new one; default 10s */
+        char *platform_url;     /* Url=, default https://api.anthropic.com */
+        char *platform_version; /* Version=, default 2023-06-01 */
+        char *platform_model;   /* Model=, default claude-opus-4-5 */
+        char **session_servers; /* Servers=: what `session start` uses without --server; NULL: the only configured service */
+        uint64_t adopt_wait_usec; /* AdoptWait=: how long a cut create is looked for before a new one; default 10s */
         /* [Http] */
-        char *ca_file;               /* CaFile= */
-        char *proxy;                 /* Proxy= */
-        char **allow_private;        /* AllowPrivate=: list of host:port */
+        char *ca_file;        /* CaFile= */
+        char *proxy;          /* Proxy= */
+        char **allow_private; /* AllowPrivate=: list of host:port */
         /* [Web] */
-        char *external_url;          /* ExternalUrl=: https origin under which vaultd-web is published; NULL: loopback */
-        unsigned loopback_port;      /* LoopbackPort=, default 876 */
+        char *external_url; /* ExternalUrl=: https origin under which vaultd-web is published; NULL: loopback */
+        unsigned loopback_port; /* LoopbackPort=, default 876 */
         /* [Identity] */
-        Elevated elevated;           /* Elevated= */
-        Containers containers;       /* Containers= */
+        Elevated elevated;     /* Elevated= */
+        Containers containers; /* Containers= */
         /* [Vaults] */
-        uid_t uid_min, uid_max;      /* UidMin=, UidMax=; default from /etc/login.defs, else 1000, 60000 */
-        uint64_t map_size;           /* MapSize=, default 64G */
-        uint64_t leaver_check_usec;  /* LeaverCheck=, 15min (1s…24h) */
+        uid_t uid_min, uid_max;     /* UidMin=, UidMax=; default from /etc/login.defs, else 1000, 60000 */
+        uint64_t map_size;          /* MapSize=, default 64G */
+        uint64_t leaver_check_usec; /* LeaverCheck=, 15min (1s…24h) */
         /* [Limits] */
-        unsigned connections_per_uid; /* Connections=, 64 */
-        uint64_t bytes_per_uid;       /* Bytes=, 8M */
-        unsigned calls_per_uid;       /* Calls=, 32 */
-        unsigned calls_per_second;    /* CallsPerSecond=, 2000 */
-        unsigned streams_per_uid;     /* Streams=, 8 */
-        unsigned flows_per_uid;       /* Flows=, 8 */
-        unsigned flows_per_minute;    /* FlowsPerMinute=, 20 */
+        unsigned connections_per_uid;  /* Connections=, 64 */
+        uint64_t bytes_per_uid;        /* Bytes=, 8M */
+        unsigned calls_per_uid;        /* Calls=, 32 */
+        unsigned calls_per_second;     /* CallsPerSecond=, 2000 */
+        unsigned streams_per_uid;      /* Streams=, 8 */
+        unsigned flows_per_uid;        /* Flows=, 8 */
+        unsigned flows_per_minute;     /* FlowsPerMinute=, 20 */
         uint64_t message_timeout_usec; /* MessageTimeout=, 10s */
-        uint64_t flow_lifetime_usec;  /* FlowLifetime=, 10min (1s…1h) */
+        uint64_t flow_lifetime_usec;   /* FlowLifetime=, 10min (1s…1h) */
 
         ServiceProfile *services;
         size_t n_services;
@@ -124,7 +124,8 @@ typedef struct ConfigFaults {
 
 /* Reads everything; all faults are collected. 0 and *ret only without any fault; -EINVAL with faults; -ENOMEM, -EIO ….
  * is_trusting_owner (tests): accept files owned by the calling uid as if by root. */
-int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_owner, Config **ret, ConfigFaults *ret_faults);
+int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_owner, Config **ret,
+                ConfigFaults *ret_faults);
 Config *config_free(Config *c);
 DEFINE_CLEANUP(Config *, config_free)
 void config_faults_done(ConfigFaults *f);

@@ -89,20 +89,26 @@ static int environment_complete(ServiceProfile *p, FaultList *faults) {
                 return 0;
         }
         if (text_list_size(p->allowed_hosts) > ALLOWED_HOSTS_MAX)
-                fault_add(faults, p->file, p->line, "AllowedHosts= takes at most %u hosts", ALLOWED_HOSTS_MAX);
+                fault_add(faults, p->file, p->line, "AllowedHosts= takes at most %u hosts",
+                                ALLOWED_HOSTS_MAX);
         if (p->account_tool)
-                fault_add(faults, p->file, p->line, "Auth=environment has no MCP server, so AccountTool= cannot be asked; use AccountUrl=");
+                fault_add(faults, p->file, p->line,
+                                "Auth=environment has no MCP server, so AccountTool= cannot be asked; use "
+                                "AccountUrl=");
         for (char **host = p->allowed_hosts; !p->url && *host; host++)
                 if ((*host)[0] != '*' && asprintf(&p->url, "https://%s/", *host) < 0) {
                         p->url = NULL;
                         return -ENOMEM;
                 }
         if (!p->url)
-                fault_add(faults, p->file, p->line, "Auth=environment needs Url= or a host without '*' in AllowedHosts=");
+                fault_add(faults, p->file, p->line,
+                                "Auth=environment needs Url= or a host without '*' in AllowedHosts=");
         else if (!url_is_for_hosts(p->url, p->allowed_hosts))
                 fault_add(faults, p->file, p->line, "Url= is at none of AllowedHosts=");
         if (p->account_url && !url_is_for_hosts(p->account_url, p->allowed_hosts))
-                fault_add(faults, p->file, p->line, "AccountUrl= is at none of AllowedHosts=, so the value may not be sent there");
+                fault_add(faults, p->file, p->line,
+                                "AccountUrl= is at none of AllowedHosts=, so the value may not be sent "
+                                "there");
         return 0;
 }
 
@@ -113,7 +119,8 @@ static int service_check_auth(ServiceProfile *p, FaultList *faults) {
         if (!p->url)
                 fault_add(faults, p->file, p->line, "[Service] lacks Url=");
         if (p->variable || p->allowed_hosts)
-                fault_add(faults, p->file, p->line, "Variable= and AllowedHosts= go with Auth=environment only");
+                fault_add(faults, p->file, p->line,
+                                "Variable= and AllowedHosts= go with Auth=environment only");
         return 0;
 }
 

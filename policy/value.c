@@ -15,12 +15,12 @@
 #include "util/encode.h"
 #include "util/url.h"
 
-#define NAME_MAX_SIZE  32U
-#define TITLE_MAX_SIZE 64U
-#define TOKEN_MAX_SIZE 256U
-#define TOOL_MAX_SIZE  128U
-#define FIELD_MAX_SIZE 64U
-#define USER_MAX_SIZE  256U /* LOGIN_NAME_MAX */
+#define NAME_MAX_SIZE     32U
+#define TITLE_MAX_SIZE    64U
+#define TOKEN_MAX_SIZE    256U
+#define TOOL_MAX_SIZE     128U
+#define FIELD_MAX_SIZE    64U
+#define USER_MAX_SIZE     256U /* LOGIN_NAME_MAX */
 #define VARIABLE_MAX_SIZE 128U
 
 typedef struct Unit {
@@ -452,12 +452,13 @@ int value_host_port_list(
 int value_host_list(
                 const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         return list_parse(value, url_host_pattern_is_legal,
-                        "host names in lower case or *.domain, without scheme or port, separated by blanks", field,
-                        expected);
+                        "host names in lower case or *.domain, without scheme or port, separated by blanks",
+                        field, expected);
 }
 
 int value_subject_list(
                 const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         return list_parse(value, subject_is_legal,
-                        "user:NAME separated by blanks (no groups and no wildcards in this version)", field, expected);
+                        "user:NAME separated by blanks (no groups and no wildcards in this version)", field,
+                        expected);
 }

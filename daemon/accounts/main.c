@@ -41,8 +41,10 @@ static int complain(int error, const char *what) {
 }
 
 static int write_call(Buffer *b, uid_t uid, const char *user, AccountState state) {
-        int r = buffer_printf(b, "{\"method\":\"io.vaultd.Admin.AccountClosed\",\"parameters\":{\"uid\":%lu,\"how\":\"%s\",\"user\":", (unsigned long)uid,
-                        state == ACCOUNT_LOCKED ? "locked" : "expired");
+        int r = buffer_printf(b,
+                        "{\"method\":\"io.vaultd.Admin.AccountClosed\",\"parameters\":{\"uid\":%lu,\"how\":"
+                        "\"%s\",\"user\":",
+                        (unsigned long)uid, state == ACCOUNT_LOCKED ? "locked" : "expired");
 
         if (r >= 0)
                 r = json_write_string(b, user);
@@ -142,8 +144,8 @@ static void print_help(void) {
 }
 
 int main(int argc, char **argv) {
-        static const struct option options[] = { { "socket", required_argument, NULL, 's' }, { "version", no_argument, NULL, 'v' },
-                { "help", no_argument, NULL, 'h' }, {} };
+        static const struct option options[] = { { "socket", required_argument, NULL, 's' },
+                { "version", no_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' }, {} };
         Teller t = { .socket = VAULTD_SOCKET_CONTROL };
         int r;
 

@@ -42,7 +42,8 @@ static int move_once(Manager *m, uid_t uid, const char *service, Revoked *done) 
         if (r >= 0)
                 r = store_batch_new(&batch);
         if (r >= 0)
-                r = revocation_record_begin(m->store, batch, vault, service, &list, &done->n_grants, &done->n_damaged);
+                r = revocation_record_begin(
+                                m->store, batch, vault, service, &list, &done->n_grants, &done->n_damaged);
         if (r < 0)
                 return r;
         credential_list_free(list, done->n_grants);
@@ -71,21 +72,25 @@ static int revoke_here(Manager *m, uid_t uid, const char *service, Revoked *done
 static void revoke_record(Call *call, const Vault *v, const char *service, const Revoked *done) {
         char reason[128];
 
-        (void)snprintf(reason, sizeof(reason), "%zu grants, %u unfinished connections, %u streams, %u calls", done->n_grants, done->n_flows,
-                        done->uses.n_streams, done->uses.n_calls);
+        (void)snprintf(reason, sizeof(reason), "%zu grants, %u unfinished connections, %u streams, %u calls",
+                        done->n_grants, done->n_flows, done->uses.n_streams, done->uses.n_calls);
         admin_record(call, AUDIT_REVOKED, v, service, reason);
 }
 
 static json_object *grant_to_json(Manager *m, const RevokedGrant *g) {
-        static const char *const outcomes[] = { [UPSTREAM_PENDING] = "pending", [UPSTREAM_REVOKED] = "revoked", [UPSTREAM_IMPOSSIBLE] = "impossible" };
+        static const char *const outcomes[] = { [UPSTREAM_PENDING] = "pending",
+                [UPSTREAM_REVOKED] = "revoked",
+                [UPSTREAM_IMPOSSIBLE] = "impossible" };
         const ServiceProfile *p = config_find_service(m->config, g->service);
 
-        return json_build("service", 's', g->service, "title", 's', p ? p->title : g->service, "label", 's', g->label, "account", 'o',
-                        account_to_json(g->account_id, g->account_name), "upstream", 's', outcomes[g->outcome], "why", 's',
+        return json_build("service", 's', g->service, "title", 's', p ? p->title : g->service, "label", 's',
+                        g->label, "account", 'o', account_to_json(g->account_id, g->account_name),
+                        "upstream", 's', outcomes[g->outcome], "why", 's',
                         !g->why && g->outcome == UPSTREAM_PENDING ? "no answer yet" : g->why, NULL);
 }
 
-static int revoke_reply(Manager *m, Call *call, const Vault *v, const Revoked *done, const RevokedGrant *list, size_t n) {
+static int revoke_reply(Manager *m, Call *call, const Vault *v, const Revoked *done,
+                const RevokedGrant *list, size_t n) {
         _cleanup_(json_putp) json_object *grants = json_object_new_array();
 
         for (size_t i = 0; grants && i < n; i++)
@@ -93,13 +98,17 @@ static int revoke_reply(Manager *m, Call *call, const Vault *v, const Revoked *d
                         return -ENOMEM;
         if (!grants)
                 return -ENOMEM;
-        return call_reply(call, json_build("vault", 'o', admin_vault_to_json(v, NULL), "grants", 'o', TAKE_PTR(grants), "flows", 'i', (int64_t)done->n_flows,
-                        "streams", 'i', (int64_t)done->uses.n_streams, "calls", 'i', (int64_t)done->uses.n_calls, "damaged", 'i', (int64_t)done->n_damaged,
-                        "took", 'i', (int64_t)done->local_usec, NULL));
+        return call_reply(call, json_build("vault", 'o', admin_vault_to_json(v, NULL), "grants", 'o',
+                                                TAKE_PTR(grants), "flows", 'i', (int64_t)done->n_flows,
+                                                "streams", 'i', (int64_t)done->uses.n_streams, "calls", 'i',
+                                                (int64_t)done->uses.n_calls, "damaged", 'i',
+                                                (int64_t)done->n_damaged, "took", 'i',
+                                                (int64_t)done->local_usec, NULL));
 }
 
 /* A service that nobody knows is a slip of the pen, and whoever made it believes that something was revoked. */
-static int check_service(Manager *m, const RevokeParameters *p, const Revoked *done, size_t n, Failure *failure) {
+static int check_service(
+                Manager *m, const RevokeParameters *p, const Revoked *done, size_t n, Failure *failure) {
         const ServiceProfile *profile;
 
         if (!p->service || n > 0 || done->n_flows > 0 || done->n_damaged > 0)
@@ -118,8 +127,10 @@ static int revoke_vault(Manager *m, Call *call, const RevokeParameters *p, Failu
         if (r == 0)
                 r = revoke_here(m, vault->uid, p->service, &done);
         if (r == -EAGAIN)
-                return failure_set(failure, FAILURE_LIMIT, "Try again, or lock the vault first: vaultctl admin lock --help",
-                                "the credentials of uid %u are being changed all the time", (unsigned)vault->uid);
+                return failure_set(failure, FAILURE_LIMIT,
+                                "Try again, or lock the vault first: vaultctl admin lock --help",
+                                "the credentials of uid %u are being changed all the time",
+                                (unsigned)vault->uid);
         if (r != 0)
                 return r;
         revoke_record(call, vault, p->service, &done);

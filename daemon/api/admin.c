@@ -327,7 +327,9 @@ static int add_vault(Manager *m, uid_t uid, json_object *array) {
 }
 
 static int method_users(Call *call, json_object *parameters, void *userdata) {
-        static const JsonField fields[] = { { "from", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false }, {} };
+        static const JsonField fields[] = {
+                { "from", JSON_FIELD_INT64, offsetof(AdminParameters, uid), false }, {}
+        };
         _cleanup_(json_putp) json_object *array = json_object_new_array(), *reply = NULL;
         AdminParameters p = { .uid = 0 };
         Manager *m = userdata;

@@ -7,9 +7,9 @@
 /* What the methods of io.vaultd.Admin share. */
 
 /* Adds the members that name a vault to a table of fields: uid and user of the struct. */
-#define ADMIN_SUBJECT_FIELDS(struct_type)                                                                                  \
-        { "uid", JSON_FIELD_INT64, offsetof(struct_type, uid), false }, {                                              \
-                "user", JSON_FIELD_STRING, offsetof(struct_type, user), false, 256                                     \
+#define ADMIN_SUBJECT_FIELDS(struct_type)                                                                   \
+        { "uid", JSON_FIELD_INT64, offsetof(struct_type, uid), false }, {                                   \
+                "user", JSON_FIELD_STRING, offsetof(struct_type, user), false, 256                          \
         }
 
 /* The field that names no vault properly, or NULL. uid is -1 when it was not said. */

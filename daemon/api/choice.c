@@ -47,7 +47,10 @@ static char *connect_command(const ServiceProfile *p, const char *label) {
         bool is_default = !label || streq(label, LABEL_DEFAULT);
         char *hint;
 
-        return asprintf(&hint, "Run: vaultctl connect %s%s%s", p->name, is_default ? "" : " --as ", is_default ? "" : label) < 0 ? NULL : hint;
+        return asprintf(&hint, "Run: vaultctl connect %s%s%s", p->name, is_default ? "" : " --as ",
+                               is_default ? "" : label) < 0
+                               ? NULL
+                               : hint;
 }
 
 /* Fills in what NOT_CONNECTED has beside the message. */
@@ -68,15 +71,16 @@ int failure_reconnect(Failure *failure, const ServiceProfile *p, const char *lab
 static int failure_unusable(Failure *failure, const ServiceProfile *p, const Credential *c) {
         _cleanup_(freep) char *what = NULL;
 
-        if (asprintf(&what, "need to be connected again%s%s", c->state_reason ? ": " : "", c->state_reason ?: "") < 0) {
+        if (asprintf(&what, "need to be connected again%s%s", c->state_reason ? ": " : "",
+                            c->state_reason ?: "") < 0) {
                 what = NULL;
                 return -ENOMEM;
         }
         return failure_reconnect(failure, p, c->label, what);
 }
 
-static int failure_several(Failure *failure, const ServiceProfile *p, Credential *const *list, size_t n, const CredentialWish *wish,
-                const char *say) {
+static int failure_several(Failure *failure, const ServiceProfile *p, Credential *const *list, size_t n,
+                const CredentialWish *wish, const char *say) {
         _cleanup_(freep) char *labels = credential_select_labels(list, n, wish), *hint = NULL;
         size_t n_labels = 1;
 
@@ -86,11 +90,12 @@ static int failure_several(Failure *failure, const ServiceProfile *p, Credential
         }
         for (const char *c = labels; *c; c++)
                 n_labels += *c == ',';
-        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "you have %zu accounts connected for %s: %s", n_labels, p->title, labels);
+        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "you have %zu accounts connected for %s: %s",
+                        n_labels, p->title, labels);
 }
 
-int manager_choose_credential(Manager *m, const Vault *vault, const ServiceProfile *p, const char *label, const char *say, Credential **ret,
-                Failure *failure) {
+int manager_choose_credential(Manager *m, const Vault *vault, const ServiceProfile *p, const char *label,
+                const char *say, Credential **ret, Failure *failure) {
         const CredentialWish wish = { .service = p->name, .label = label, .upstream = p->url };
         Credential **list = NULL;
         size_t n = 0, i = 0;

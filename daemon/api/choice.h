@@ -17,8 +17,8 @@ int service_reference_parse(const char *text, char **ret_service, char **ret_lab
 
 /* The caller's one credential for the service, label NULL: whichever there is. FAILED: there is none, it needs a new connect, or there are
  * several (NOT_ALLOWED, with their labels; say is the command that chooses, "vaultctl token notion:LABEL"). */
-int manager_choose_credential(Manager *m, const Vault *vault, const ServiceProfile *profile, const char *label,
-                const char *say, Credential **ret, Failure *failure);
+int manager_choose_credential(Manager *m, const Vault *vault, const ServiceProfile *profile,
+                const char *label, const char *say, Credential **ret, Failure *failure);
 
 /* FAILED (NOT_CONNECTED): there is a credential, but only a new connect makes it usable. what: "have expired". */
 int failure_reconnect(Failure *failure, const ServiceProfile *profile, const char *label, const char *what);

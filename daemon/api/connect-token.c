@@ -35,7 +35,8 @@ static int failure_takes_none(Failure *failure, const ServiceProfile *profile) {
         char hint[96];
 
         (void)snprintf(hint, sizeof(hint), "Run: vaultctl connect %s", profile->name);
-        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "%s is connected in the browser, not with a token", profile->title);
+        return failure_set(failure, FAILURE_NOT_ALLOWED, hint,
+                        "%s is connected in the browser, not with a token", profile->title);
 }
 
 /* Moves the token out of the message, which keeps zeros. 1: it is none, and the caller was told so. */
@@ -49,8 +50,8 @@ static int token_take(Call *call, const ServiceProfile *profile, const TokenPara
 }
 
 /* What both begin with. 1: answered. */
-static int begin(Manager *m, Call *call, const TokenParameters *p, const ServiceProfile **ret_profile, Secret **ret_token, char **ret_user, Vault **ret_vault,
-                Failure *failure) {
+static int begin(Manager *m, Call *call, const TokenParameters *p, const ServiceProfile **ret_profile,
+                Secret **ret_token, char **ret_user, Vault **ret_vault, Failure *failure) {
         const ServiceProfile *profile;
         int r;
 
@@ -71,8 +72,11 @@ static int begin(Manager *m, Call *call, const TokenParameters *p, const Service
 /* id NULL: nobody said whose it is. */
 static int identify_reply(Call *call, const ServiceProfile *profile, const char *id, const char *name) {
         bool is_variable = profile->auth == SERVICE_AUTH_ENVIRONMENT;
-        _cleanup_(json_putp) json_object *reply = json_build("service", 's', profile->name, "title", 's', profile->title, "kind", 's',
-                        credential_kind_to_string(is_variable ? CREDENTIAL_ENVIRONMENT : CREDENTIAL_STATIC_BEARER), NULL);
+        _cleanup_(json_putp) json_object *reply =
+                        json_build("service", 's', profile->name, "title", 's', profile->title, "kind", 's',
+                                        credential_kind_to_string(is_variable ? CREDENTIAL_ENVIRONMENT
+                                                                              : CREDENTIAL_STATIC_BEARER),
+                                        NULL);
 
         if (!reply || (id && json_add(reply, "account", account_to_json(id, name)) < 0))
                 return -ENOMEM;
@@ -95,7 +99,8 @@ int method_connect_identify(Call *call, json_object *parameters, void *userdata)
         r = begin(m, call, &p, &profile, &token, &user, &vault, &failure);
         if (r == 0) {
                 r = oauth_identify_token(m->oauth, vault->uid, profile, token, &id, &name, &failure);
-                r = r == 0 ? identify_reply(call, profile, id, name) : manager_reply_outcome(call, r, &failure);
+                r = r == 0 ? identify_reply(call, profile, id, name)
+                           : manager_reply_outcome(call, r, &failure);
         }
         failure_done(&failure);
         return MIN(r, 0);
@@ -119,11 +124,17 @@ int method_connect_keep(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, "label");
         r = begin(m, call, &p, &profile, &token, &user, &vault, &failure);
         if (r == 0) {
-                r = oauth_keep_token(m->oauth, vault, profile, p.label ?: LABEL_DEFAULT, token, p.account, p.replace_account, m->platform != NULL, &c, &failure);
+                r = oauth_keep_token(m->oauth, vault, profile, p.label ?: LABEL_DEFAULT, token, p.account,
+                                p.replace_account, m->platform != NULL, &c, &failure);
                 if (r == FAILED)
-                        manager_audit(m, call, (AuditEvent){ .kind = AUDIT_TOKEN_KEPT, .user = user, .verdict = "refused", .reason = failure.message,
-                                        .service = profile->name });
-                r = r == 0 ? connect_reply(m, call, AUDIT_TOKEN_KEPT, user, &vault, &c) : manager_reply_outcome(call, r, &failure);
+                        manager_audit(m, call,
+                                        (AuditEvent){ .kind = AUDIT_TOKEN_KEPT,
+                                                        .user = user,
+                                                        .verdict = "refused",
+                                                        .reason = failure.message,
+                                                        .service = profile->name });
+                r = r == 0 ? connect_reply(m, call, AUDIT_TOKEN_KEPT, user, &vault, &c)
+                           : manager_reply_outcome(call, r, &failure);
         }
         failure_done(&failure);
         return MIN(r, 0);

@@ -11,7 +11,7 @@
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Connect.inc"
-        ;
+                ;
 
 typedef struct StartParameters {
         const char *service, *label, *way;
@@ -26,9 +26,11 @@ static const JsonField start_fields[] = {
         {},
 };
 
-static json_object *start_reply(Manager *m, const ServiceProfile *p, const Flow *f, const char *state, const char *link, const char *url) {
-        json_object *o = json_build("flow", 's', f->id, "state", 's', state, "service", 's', p->name, "title", 's', p->title, "link", 's', link,
-                        "authorizationUrl", 's', url, "host", 's', m->hostname, "expires", 'i', (int64_t)f->expires_usec, NULL);
+static json_object *start_reply(Manager *m, const ServiceProfile *p, const Flow *f, const char *state,
+                const char *link, const char *url) {
+        json_object *o = json_build("flow", 's', f->id, "state", 's', state, "service", 's', p->name,
+                        "title", 's', p->title, "link", 's', link, "authorizationUrl", 's', url, "host", 's',
+                        m->hostname, "expires", 'i', (int64_t)f->expires_usec, NULL);
 
         if (o && link && !m->config->external_url)
                 (void)json_add_int64(o, "port", m->config->loopback_port);
@@ -38,7 +40,8 @@ static json_object *start_reply(Manager *m, const ServiceProfile *p, const Flow 
 }
 
 /* The first reply: where the user has to go. */
-static int start_pending(Manager *m, Call *call, const ServiceProfile *p, const Flow *f, const char *ticket) {
+static int start_pending(
+                Manager *m, Call *call, const ServiceProfile *p, const Flow *f, const char *ticket) {
         _cleanup_(freep) char *link = NULL, *url = NULL;
         json_object *reply;
         int r;
@@ -52,7 +55,8 @@ static int start_pending(Manager *m, Call *call, const ServiceProfile *p, const 
         return call_wants_more(call) ? call_notify(call, reply) : call_reply(call, reply);
 }
 
-static int start_flow(Manager *m, Call *call, const StartParameters *p, const ServiceProfile *profile, FlowWay way, Failure *failure) {
+static int start_flow(Manager *m, Call *call, const StartParameters *p, const ServiceProfile *profile,
+                FlowWay way, Failure *failure) {
         _cleanup_(freep) char *user = NULL, *ticket = NULL;
         _cleanup_(vault_freep) Vault *vault = NULL;
         _cleanup_(flow_freep) Flow *flow = NULL, *parked = NULL;
@@ -60,9 +64,14 @@ static int start_flow(Manager *m, Call *call, const StartParameters *p, const Se
 
         r = manager_caller(m, call, &user, &vault, failure);
         if (r == 0)
-                r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, way, p->replace_account, &flow, &ticket, failure);
-        manager_audit(m, call, (AuditEvent){ .kind = r == 0 ? AUDIT_CONNECT_BEGUN : AUDIT_CONNECT_REFUSED, .user = user,
-                        .verdict = r == 0 ? "done" : "failed", .reason = failure->message, .service = profile->name });
+                r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, way,
+                                p->replace_account, &flow, &ticket, failure);
+        manager_audit(m, call,
+                        (AuditEvent){ .kind = r == 0 ? AUDIT_CONNECT_BEGUN : AUDIT_CONNECT_REFUSED,
+                                        .user = user,
+                                        .verdict = r == 0 ? "done" : "failed",
+                                        .reason = failure->message,
+                                        .service = profile->name });
         if (r == 0)
                 r = start_pending(m, call, profile, flow, ticket);
         if (r != 0 || call_is_answered(call))
@@ -81,7 +90,9 @@ static int failure_takes_token(Failure *failure, const ServiceProfile *profile) 
                 hint = NULL;
                 return -ENOMEM;
         }
-        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "%s is connected with a token that you get there, and not in the browser", profile->title);
+        return failure_set(failure, FAILURE_NOT_ALLOWED, hint,
+                        "%s is connected with a token that you get there, and not in the browser",
+                        profile->title);
 }
 
 static int method_start(Call *call, json_object *parameters, void *userdata) {
@@ -104,7 +115,8 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
         if (r == 0 && (profile->auth == SERVICE_AUTH_BEARER || profile->auth == SERVICE_AUTH_ENVIRONMENT))
                 r = failure_takes_token(&failure, profile);
         if (r == 0 && way == FLOW_WAY_PASTE && profile->paste_back == PASTE_BACK_NO)
-                r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL, "paste-back is switched off for %s on this host", profile->title);
+                r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL,
+                                "paste-back is switched off for %s on this host", profile->title);
         if (r == 0)
                 r = start_flow(m, call, &p, profile, way, &failure);
         r = manager_reply_outcome(call, r, &failure);
@@ -140,10 +152,17 @@ static int method_paste(Call *call, json_object *parameters, void *userdata) {
         if (r == 0) {
                 const ServiceProfile *profile = config_find_service(m->config, f->service);
 
-                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED, .user = user, .verdict = "done", .service = f->service,
-                                .account = f->account_name, .object = f->id });
-                r = call_reply(call, json_build("flow", 's', f->id, "state", 's', "quarantined", "service", 's', f->service,
-                                "title", 's', profile ? profile->title : f->service, "account", 'o', account_to_json(f->account_id, f->account_name), NULL));
+                manager_audit(m, call,
+                                (AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED,
+                                                .user = user,
+                                                .verdict = "done",
+                                                .service = f->service,
+                                                .account = f->account_name,
+                                                .object = f->id });
+                r = call_reply(call, json_build("flow", 's', f->id, "state", 's', "quarantined", "service",
+                                                     's', f->service, "title", 's',
+                                                     profile ? profile->title : f->service, "account", 'o',
+                                                     account_to_json(f->account_id, f->account_name), NULL));
         }
         r = manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
@@ -163,8 +182,10 @@ static const JsonField claim_fields[] = {
 
 /* What the chosen custody cannot serve is said now, not when an agent stumbles over it (V4). */
 static const char *custody_notice(Custody custody) {
-        return custody == CUSTODY_PLATFORM ? "The Claude Platform keeps this credential: agents on this host cannot use it."
-               : custody == CUSTODY_HOST   ? "This host keeps this credential: sessions on the Claude Platform cannot use it."
+        return custody == CUSTODY_PLATFORM ? "The Claude Platform keeps this credential: agents on this "
+                                             "host cannot use it."
+               : custody == CUSTODY_HOST   ? "This host keeps this credential: sessions on the Claude "
+                                             "Platform cannot use it."
                                            : NULL;
 }
 
@@ -178,7 +199,10 @@ static int claim_deliver(Manager *m, Vault **vault, Credential **c, char **ret_n
                 r = platform_ensure_vault(m->platform, vault, &failure);
         if (r == 0 && m->platform && (*c)->custody == CUSTODY_PLATFORM)
                 r = platform_put_credential(m->platform, vault, c, &failure);
-        if (r == FAILED && asprintf(ret_notice, "Stored on this host. The Claude Platform could not be told yet and will be when a session starts: %s", failure.message) < 0)
+        if (r == FAILED && asprintf(ret_notice,
+                                           "Stored on this host. The Claude Platform could not be told yet "
+                                           "and will be when a session starts: %s",
+                                           failure.message) < 0)
                 *ret_notice = NULL;
         else if (r == 0 && notice)
                 *ret_notice = strdup(notice);
@@ -191,14 +215,22 @@ int connect_reply(Manager *m, Call *call, AuditKind kind, const char *user, Vaul
         _cleanup_(freep) char *notice = NULL;
         int r;
 
-        manager_audit(m, call, (AuditEvent){ .kind = kind, .user = user, .verdict = "done", .service = (*c)->service,
-                        .account = (*c)->account_name, .object = (*c)->id });
+        manager_audit(m, call,
+                        (AuditEvent){ .kind = kind,
+                                        .user = user,
+                                        .verdict = "done",
+                                        .service = (*c)->service,
+                                        .account = (*c)->account_name,
+                                        .object = (*c)->id });
         r = claim_deliver(m, vault, c, &notice);
         if (r < 0)
                 return r;
-        return call_reply(call, json_build("service", 's', (*c)->service, "title", 's', p ? p->title : (*c)->service, "label", 's', (*c)->label,
-                        "account", 'o', account_to_json((*c)->account_id, (*c)->account_name), "custody", 's', custody_to_string((Custody)(*c)->custody),
-                        "notice", 's', notice, NULL));
+        return call_reply(call,
+                        json_build("service", 's', (*c)->service, "title", 's', p ? p->title : (*c)->service,
+                                        "label", 's', (*c)->label, "account", 'o',
+                                        account_to_json((*c)->account_id, (*c)->account_name), "custody",
+                                        's', custody_to_string((Custody)(*c)->custody), "notice", 's',
+                                        notice, NULL));
 }
 
 static int method_claim(Call *call, json_object *parameters, void *userdata) {
@@ -219,11 +251,16 @@ static int method_claim(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, "flow");
         r = manager_caller(m, call, &user, &vault, &failure);
         if (r == 0)
-                r = oauth_claim(m->oauth, vault, p.flow, p.code, p.account, m->platform != NULL, &c, &failure);
+                r = oauth_claim(m->oauth, vault, p.flow, p.code, p.account, m->platform != NULL, &c,
+                                &failure);
         if (r == 0)
                 r = connect_reply(m, call, AUDIT_GRANT_CLAIMED, user, &vault, &c);
         else if (r == FAILED)
-                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_CLAIM_REJECTED, .user = user, .verdict = "refused", .reason = failure.message });
+                manager_audit(m, call,
+                                (AuditEvent){ .kind = AUDIT_CLAIM_REJECTED,
+                                                .user = user,
+                                                .verdict = "refused",
+                                                .reason = failure.message });
         r = manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
@@ -261,7 +298,8 @@ static int credential_commit(Manager *m, const Vault *vault, Credential **c, boo
 
         r = store_batch_new(&batch);
         if (r >= 0)
-                r = is_delete ? credential_record_delete(batch, *c) : credential_record_put(batch, vault, *c);
+                r = is_delete ? credential_record_delete(batch, *c)
+                              : credential_record_put(batch, vault, *c);
         if (r >= 0)
                 r = store_commit(m->store, TAKE_PTR(batch));
         if (r != 0 || is_delete)
@@ -275,14 +313,16 @@ static int credential_commit(Manager *m, const Vault *vault, Credential **c, boo
 }
 
 /* Unusable first, then revoked upstream, then gone from the platform, then erased: a crash in between leaves what a second disconnect finishes. */
-static int disconnect(Manager *m, const Vault *vault, Credential **c, bool *ret_revoked, char **ret_notice, Failure *failure) {
+static int disconnect(Manager *m, const Vault *vault, Credential **c, bool *ret_revoked, char **ret_notice,
+                Failure *failure) {
         Failure unrevoked = {};
         int r;
 
         (*c)->state = CREDENTIAL_DISCONNECTING;
         r = credential_commit(m, vault, c, false);
         if (r == STORE_CONFLICT)
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status",
+                                "this connection was changed meanwhile");
         if (r < 0)
                 return r;
         if (m->platform) {
@@ -292,17 +332,21 @@ static int disconnect(Manager *m, const Vault *vault, Credential **c, bool *ret_
         }
         r = oauth_revoke_credential(m->oauth, *c, &unrevoked);
         *ret_revoked = r == 0;
-        if (r == FAILED && asprintf(ret_notice, "Erased here, but not revoked upstream: %s", unrevoked.message) < 0)
+        if (r == FAILED && asprintf(ret_notice, "Erased here, but not revoked upstream: %s",
+                                           unrevoked.message) < 0)
                 *ret_notice = NULL;
         failure_done(&unrevoked);
         if (r < 0)
                 return r;
         r = credential_commit(m, vault, c, true);
-        return r == STORE_CONFLICT ? failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile") : r;
+        return r == STORE_CONFLICT ? failure_set(failure, FAILURE_FLOW, "Run: vaultctl status",
+                                                     "this connection was changed meanwhile")
+                                   : r;
 }
 
 /* The credential in whatever state, since a disconnect that a crash cut off is finished by the next. Without a label it is the only one there is. */
-static int disconnect_find(Manager *m, const Vault *vault, const ServiceProfile *profile, const char *label, Credential **ret, Failure *failure) {
+static int disconnect_find(Manager *m, const Vault *vault, const ServiceProfile *profile, const char *label,
+                Credential **ret, Failure *failure) {
         _cleanup_(freep) char *hint = NULL;
         Credential **list = NULL;
         size_t n = 0;
@@ -323,7 +367,8 @@ static int disconnect_find(Manager *m, const Vault *vault, const ServiceProfile 
                 hint = NULL;
                 r = -ENOMEM;
         } else
-                r = failure_set(failure, FAILURE_NOT_ALLOWED, hint, "you have %zu accounts connected for %s", n, profile->title);
+                r = failure_set(failure, FAILURE_NOT_ALLOWED, hint, "you have %zu accounts connected for %s",
+                                n, profile->title);
         for (size_t i = 0; i < n; i++)
                 (void)credential_free(list[i]);
         free(list);
@@ -354,9 +399,17 @@ static int method_disconnect(Call *call, json_object *parameters, void *userdata
         if (r == 0)
                 r = disconnect(m, vault, &c, &is_revoked, &notice, &failure);
         if (r == 0) {
-                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_DISCONNECTED, .user = user, .verdict = "done", .reason = notice, .service = p.service,
-                                .account = c->account_name, .object = c->id });
-                r = call_reply(call, json_build("service", 's', profile->name, "title", 's', profile->title, "revoked", 'b', is_revoked, "notice", 's', notice, NULL));
+                manager_audit(m, call,
+                                (AuditEvent){ .kind = AUDIT_DISCONNECTED,
+                                                .user = user,
+                                                .verdict = "done",
+                                                .reason = notice,
+                                                .service = p.service,
+                                                .account = c->account_name,
+                                                .object = c->id });
+                r = call_reply(call,
+                                json_build("service", 's', profile->name, "title", 's', profile->title,
+                                                "revoked", 'b', is_revoked, "notice", 's', notice, NULL));
         }
         r = manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
@@ -364,7 +417,8 @@ static int method_disconnect(Call *call, json_object *parameters, void *userdata
 }
 
 static const Method methods[] = {
-        { "Start", METHOD_AUTHORITY, method_start, .is_fiber = true, .is_stream = true, .ends_with_client = true },
+        { "Start", METHOD_AUTHORITY, method_start, .is_fiber = true, .is_stream = true,
+                        .ends_with_client = true },
         { "Paste", METHOD_AUTHORITY, method_paste, .is_fiber = true },
         { "Claim", METHOD_AUTHORITY, method_claim, .is_fiber = true },
         { "Cancel", METHOD_AUTHORITY, method_cancel, .is_fiber = true },

@@ -43,7 +43,8 @@ EndedUses manager_end_uses(Manager *m, uid_t uid, const char *service) {
         for (RevocationListener *l = m->revocation_listeners; l; l = l->next)
                 l->told(uid, service, l->userdata);
         if (m->server)
-                ended = (EndedUses){ .n_streams = server_close_streams(m->server, uid, -EKEYREVOKED), .n_calls = server_end_calls(m->server, uid, -EKEYREVOKED) };
+                ended = (EndedUses){ .n_streams = server_close_streams(m->server, uid, -EKEYREVOKED),
+                        .n_calls = server_end_calls(m->server, uid, -EKEYREVOKED) };
         return ended;
 }
 
@@ -52,5 +53,6 @@ void manager_end_login(const Login *login, void *userdata) {
 
         /* Without an audit session nothing says which streams came from it. */
         if (m->server && login->audit_session != UINT32_MAX)
-                (void)server_close_streams_of_login(m->server, login->uid, login->audit_session, -EKEYREVOKED);
+                (void)server_close_streams_of_login(
+                                m->server, login->uid, login->audit_session, -EKEYREVOKED);
 }

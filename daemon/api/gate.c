@@ -50,7 +50,9 @@ void manager_audit(Manager *m, Call *call, AuditEvent event) {
         /* Only what the gate has read: by now the process may have ended, and its number be another's. */
         if (p->has_audit) {
                 manager_origin(m, call, &origin);
-                from = (AuditOrigin){ .name = origin.name, .login_uid = origin.login_uid, .audit_session = origin.audit_session };
+                from = (AuditOrigin){ .name = origin.name,
+                        .login_uid = origin.login_uid,
+                        .audit_session = origin.audit_session };
                 event.origin = &from;
         }
         audit_record(&event);
@@ -173,7 +175,8 @@ static int refuse_while_restoring(Call *call) {
         Failure failure = {};
         int r;
 
-        r = failure_set(&failure, FAILURE_NOT_ALLOWED, "Try again when it has ended", "a restore of the store is under way");
+        r = failure_set(&failure, FAILURE_NOT_ALLOWED, "Try again when it has ended",
+                        "a restore of the store is under way");
         if (r == FAILED)
                 r = manager_reply_failure(call, &failure);
         failure_done(&failure);

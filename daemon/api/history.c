@@ -53,15 +53,17 @@ static int parse(const char *text, StoreChain *ret) {
         char hex[65] = {};
         int n = -1;
 
-        if (sscanf(text, "%20" SCNu64 " %64[0-9a-f] %n", &chain.sequence, hex, &n) != 2 || n < 0 || text[n] ||
-                        text[0] < '0' || text[0] > '9' || strlen(hex) != 64 || hex_decode(hex, chain.head, sizeof(chain.head)) < 0)
+        if (sscanf(text, "%20" SCNu64 " %64[0-9a-f] %n", &chain.sequence, hex, &n) != 2 || n < 0 ||
+                        text[n] || text[0] < '0' || text[0] > '9' || strlen(hex) != 64 ||
+                        hex_decode(hex, chain.head, sizeof(chain.head)) < 0)
                 return -EBADMSG;
         *ret = chain;
         return 0;
 }
 
 static HistoryKnowledge known_read(const char *path, bool is_trusting_owner, StoreChain *ret) {
-        _cleanup_(closep) int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW) : -1;
+        _cleanup_(closep) int fd =
+                        path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW) : -1;
         char text[LINE_MAX + 1] = {};
         struct stat st;
         ssize_t n;
@@ -128,7 +130,8 @@ static void on_changed(void *userdata) {
 
 static void on_noted(int result, void *userdata) {
         if (result != 0)
-                log_error("that the store is an older one could not be noted in it: %s", result < 0 ? strerror(-result) : "it was changed");
+                log_error("that the store is an older one could not be noted in it: %s",
+                                result < 0 ? strerror(-result) : "it was changed");
 }
 
 /* Somebody put it there, or it came with a disk that lies. Found anew, or noted at an earlier start. */
@@ -141,8 +144,11 @@ static int history_compare(History *h) {
         r = store_chain(h->store, &chain);
         if (r < 0)
                 return r;
-        is_older = h->knowledge == HISTORY_KNOWN && (h->known.sequence > chain.sequence ||
-                        (h->known.sequence == chain.sequence && memcmp(h->known.head, chain.head, sizeof(chain.head)) != 0));
+        is_older = h->knowledge == HISTORY_KNOWN &&
+                   (h->known.sequence > chain.sequence ||
+                                   (h->known.sequence == chain.sequence &&
+                                                   memcmp(h->known.head, chain.head, sizeof(chain.head)) !=
+                                                                   0));
         r = store_behind(h->store, &noted);
         if (r < 0 && r != -ENOENT)
                 return r;
@@ -151,7 +157,8 @@ static int history_compare(History *h) {
                 return 0;
         h->newest = is_older && (r < 0 || h->known.sequence > noted.sequence) ? h->known : noted;
         log_chain(MESSAGE_BEHIND, LOG_CRIT, &h->newest,
-                        "the database is older than the newest one that the journal knows of; no vault is opened. "
+                        "the database is older than the newest one that the journal knows of; no vault is "
+                        "opened. "
                         "Run: vaultctl admin accept-store. The newest: ");
         if (r >= 0 && noted.sequence == h->newest.sequence)
                 return 0;
@@ -161,7 +168,8 @@ static int history_compare(History *h) {
         return r < 0 ? r : store_commit_async(h->store, TAKE_PTR(batch), on_noted, NULL);
 }
 
-int history_new(sd_event *event, Store *store, const char *known_file, bool is_trusting_owner, History **ret) {
+int history_new(sd_event *event, Store *store, const char *known_file, bool is_trusting_owner,
+                History **ret) {
         _cleanup_(history_freep) History *h = calloc(1, sizeof(History));
         int r;
 

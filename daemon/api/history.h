@@ -11,7 +11,8 @@ typedef struct History History;
 /* Reads the newest line of the journal about this store from known_file (vaultd-journal-head.service has put it there), compares, and notes
  * durably in the store when that is older. From now on changes go to the journal. The file is believed when root wrote it, or with
  * is_trusting_owner this process's uid. -EBADMSG, -ENOMEM, -EIO. */
-int history_new(sd_event *event, Store *store, const char *known_file, bool is_trusting_owner, History **ret);
+int history_new(sd_event *event, Store *store, const char *known_file, bool is_trusting_owner,
+                History **ret);
 /* Writes the last line. Before the store goes. */
 History *history_free(History *h);
 DEFINE_CLEANUP(History *, history_free)

@@ -46,7 +46,8 @@ typedef struct Walk {
 } Walk;
 
 bool reason_is_of_account(const char *reason) {
-        return reason && (streq(reason, REASON_GONE) || streq(reason, REASON_LOCKED) || streq(reason, REASON_EXPIRED));
+        return reason &&
+               (streq(reason, REASON_GONE) || streq(reason, REASON_LOCKED) || streq(reason, REASON_EXPIRED));
 }
 
 int manager_lock_account(Manager *m, uid_t uid, const char *user, const char *reason) {
@@ -65,7 +66,12 @@ int manager_lock_account(Manager *m, uid_t uid, const char *user, const char *re
                 return -EAGAIN;
         if (r < 0)
                 return r;
-        audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_LOCKED, .uid = uid, .user = vault->user, .verdict = "done", .reason = reason, .object = vault->id });
+        audit_record(&(AuditEvent){ .kind = AUDIT_VAULT_LOCKED,
+                        .uid = uid,
+                        .user = vault->user,
+                        .verdict = "done",
+                        .reason = reason,
+                        .object = vault->id });
         return 1;
 }
 
@@ -180,7 +186,9 @@ static int lock_gone(Leavers *l, const Walk *walk) {
         int r = 0;
 
         if (walk->n_gone > MANY && 2 * walk->n_gone > walk->n_asked) {
-                log_error("the name service knows no account for %zu of %zu vaults; that is not believed, and none of them is locked", walk->n_gone, walk->n_asked);
+                log_error("the name service knows no account for %zu of %zu vaults; that is not believed, "
+                          "and none of them is locked",
+                                walk->n_gone, walk->n_asked);
                 return 0;
         }
         for (size_t i = 0; i < walk->n_gone && r >= 0; i++) {
@@ -257,7 +265,8 @@ typedef struct ClosedParameters {
 } ClosedParameters;
 
 int admin_method_account_closed(Call *call, json_object *parameters, void *userdata) {
-        static const JsonField fields[] = { { "uid", JSON_FIELD_INT64, offsetof(ClosedParameters, uid), true },
+        static const JsonField fields[] = { { "uid", JSON_FIELD_INT64, offsetof(ClosedParameters, uid),
+                                                            true },
                 { "user", JSON_FIELD_STRING, offsetof(ClosedParameters, user), true, 256 },
                 { "how", JSON_FIELD_STRING, offsetof(ClosedParameters, how), true, 16 }, {} };
         ClosedParameters p = {};
@@ -270,6 +279,7 @@ int admin_method_account_closed(Call *call, json_object *parameters, void *userd
                 return call_invalid_parameter(call, "uid");
         if (!streq(p.how, "locked") && !streq(p.how, "expired"))
                 return call_invalid_parameter(call, "how");
-        r = manager_lock_account(userdata, (uid_t)p.uid, p.user, streq(p.how, "locked") ? REASON_LOCKED : REASON_EXPIRED);
+        r = manager_lock_account(userdata, (uid_t)p.uid, p.user,
+                        streq(p.how, "locked") ? REASON_LOCKED : REASON_EXPIRED);
         return r < 0 ? r : call_reply(call, json_build("locked", 'b', r > 0, NULL));
 }

@@ -10,7 +10,7 @@
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Login.inc"
-        ;
+                ;
 
 typedef struct OpenParameters {
         int64_t uid, leader;
@@ -50,22 +50,32 @@ static int method_open(Call *call, json_object *parameters, void *userdata) {
                 r = manager_note_verified(m, (uid_t)p.uid, p.user);
         if (r < 0)
                 return r;
-        const Login asked = { .uid = (uid_t)p.uid, .user = (char *)(uintptr_t)p.user, .service = (char *)(uintptr_t)p.service,
-                .tty = (char *)(uintptr_t)p.tty, .rhost = (char *)(uintptr_t)p.rhost, .leader = (pid_t)p.leader };
+        const Login asked = { .uid = (uid_t)p.uid,
+                .user = (char *)(uintptr_t)p.user,
+                .service = (char *)(uintptr_t)p.service,
+                .tty = (char *)(uintptr_t)p.tty,
+                .rhost = (char *)(uintptr_t)p.rhost,
+                .leader = (pid_t)p.leader };
         r = logins_open(m->logins, &asked, &login);
         if (r == -ESRCH)
                 return call_invalid_parameter(call, "leader");
         if (r == -EDQUOT) {
-                r = failure_set(&failure, FAILURE_LIMIT, "End some of them: loginctl list-sessions", "uid %u has %u logins at once, and no more are registered",
-                                (unsigned)p.uid, LOGINS_PER_UID);
+                r = failure_set(&failure, FAILURE_LIMIT, "End some of them: loginctl list-sessions",
+                                "uid %u has %u logins at once, and no more are registered", (unsigned)p.uid,
+                                LOGINS_PER_UID);
                 r = manager_reply_outcome(call, r, &failure);
                 failure_done(&failure);
                 return r;
         }
         if (r < 0)
                 return r;
-        audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_OPENED, .uid = login->uid, .user = login->user, .verdict = "done", .session = login->id,
-                        .service = login->service, .pid = login->leader });
+        audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_OPENED,
+                        .uid = login->uid,
+                        .user = login->user,
+                        .verdict = "done",
+                        .session = login->id,
+                        .service = login->service,
+                        .pid = login->leader });
         return call_reply(call, json_build("session", 's', login->id, NULL));
 }
 
@@ -81,7 +91,11 @@ static int method_close(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, bad);
         r = logins_close(m->logins, id, &uid, &user);
         if (r == 0)
-                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED, .uid = uid, .user = user, .verdict = "done", .session = id });
+                audit_record(&(AuditEvent){ .kind = AUDIT_LOGIN_CLOSED,
+                                .uid = uid,
+                                .user = user,
+                                .verdict = "done",
+                                .session = id });
         /* Closing what is gone already is no fault: its leader may have ended first. */
         return call_reply(call, NULL);
 }

@@ -110,7 +110,8 @@ static int entry_save(Logins *l, const Entry *e) {
 /* `su -l` to oneself and the like share the audit session. */
 static bool logins_has_another(const Logins *l, const Login *login) {
         for (const Entry *e = l->entries; e; e = e->next)
-                if (e->login.uid == login->uid && e->login.audit_session == login->audit_session && entry_is_alive(e))
+                if (e->login.uid == login->uid && e->login.audit_session == login->audit_session &&
+                                entry_is_alive(e))
                         return true;
         return false;
 }

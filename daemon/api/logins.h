@@ -19,7 +19,7 @@ typedef struct Login {
         uid_t uid;
         char *user, *service, *tty, *rhost; /* tty, rhost: NULL when there is none */
         pid_t leader;
-        uint64_t leader_start;  /* clock ticks since boot, field 22 of /proc/PID/stat: tells a reused pid apart */
+        uint64_t leader_start; /* clock ticks since boot, field 22 of /proc/PID/stat: tells a reused pid apart */
         uint32_t audit_session; /* UINT32_MAX: none */
         uint64_t opened_usec;
 } Login;

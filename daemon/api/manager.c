@@ -16,7 +16,15 @@
 #include "util/encode.h"
 
 const Interface *const manager_interfaces[] = {
-        &interface_vaultd, &interface_connect, &interface_token, &interface_session, &interface_login, &interface_admin, &interface_store, &interface_web, NULL,
+        &interface_vaultd,
+        &interface_connect,
+        &interface_token,
+        &interface_session,
+        &interface_login,
+        &interface_admin,
+        &interface_store,
+        &interface_web,
+        NULL,
 };
 
 static const char *const failure_names[] = {
@@ -103,9 +111,14 @@ int manager_damage(Manager *m, uid_t uid, Failure *failure) {
         }
         if (r <= 0)
                 return r;
-        audit_line(LOG_ERR, uid, "stored records that uid %u needs are damaged or were changed by others, and are not used: %s", (unsigned)uid, names);
-        r = failure_set(failure, FAILURE_DAMAGED, "Ask your administrator to restore a backup: vaultctl admin restore",
-                        "what vaultd has stored for uid %u is damaged and is not used: %s", (unsigned)uid, names);
+        audit_line(LOG_ERR, uid,
+                        "stored records that uid %u needs are damaged or were changed by others, and are "
+                        "not used: %s",
+                        (unsigned)uid, names);
+        r = failure_set(failure, FAILURE_DAMAGED,
+                        "Ask your administrator to restore a backup: vaultctl admin restore",
+                        "what vaultd has stored for uid %u is damaged and is not used: %s", (unsigned)uid,
+                        names);
         if (r == FAILED)
                 failure->record = TAKE_PTR(names);
         return r;
@@ -116,7 +129,8 @@ static bool fault_is_damage(Manager *m, Call *call) {
         Failure failure = {};
         bool is_damage;
 
-        is_damage = manager_damage(m, call_principal(call)->uid, &failure) == FAILED && manager_reply_failure(call, &failure) >= 0;
+        is_damage = manager_damage(m, call_principal(call)->uid, &failure) == FAILED &&
+                    manager_reply_failure(call, &failure) >= 0;
         failure_done(&failure);
         return is_damage;
 }
@@ -126,8 +140,10 @@ void manager_fault(Call *call, int error, void *userdata) {
 
         if (error == -EKEYREVOKED) {
                 (void)call_error(call, "io.vaultd.Revoked",
-                                json_build("message", 's', "your credentials were revoked, or your vault was closed, while this was under way", "hint", 's',
-                                                "Run: vaultctl status", NULL));
+                                json_build("message", 's',
+                                                "your credentials were revoked, or your vault was closed, "
+                                                "while this was under way",
+                                                "hint", 's', "Run: vaultctl status", NULL));
                 return;
         }
 
@@ -135,16 +151,25 @@ void manager_fault(Call *call, int error, void *userdata) {
                 return;
 
         if (error == -EDQUOT) {
-                (void)call_error(call, "io.vaultd.LimitExceeded", json_build("message", 's', "you have too many calls under way at once", "hint", 's', "Try again later", NULL));
+                (void)call_error(call, "io.vaultd.LimitExceeded",
+                                json_build("message", 's', "you have too many calls under way at once",
+                                                "hint", 's', "Try again later", NULL));
                 return;
         }
         /* A client that does not take its answers is no fault of ours. */
         bool is_client_lost = call_is_gone(call) && (error == -EPIPE || error == -ECONNRESET);
         if (error != -ECANCELED && !is_client_lost)
-                audit_line(LOG_ERR, call_principal(call)->uid, "a call of uid %u failed: %s", (unsigned)call_principal(call)->uid, strerror(-error));
+                audit_line(LOG_ERR, call_principal(call)->uid, "a call of uid %u failed: %s",
+                                (unsigned)call_principal(call)->uid, strerror(-error));
         (void)call_error(call, is_full ? "io.vaultd.StoreFull" : "io.vaultd.Internal",
-                        json_build("message", 's', is_full ? "vaultd cannot store more: its disk or its map is full; nothing was lost" : "vaultd failed; its journal says more",
-                                        "hint", 's', is_full ? "Ask your administrator to make room where vaultd keeps its state, or to raise MapSize= in vaultd.conf" : "Run: journalctl -u vaultd",
+                        json_build("message", 's',
+                                        is_full ? "vaultd cannot store more: its disk or its map is full; "
+                                                  "nothing was lost"
+                                                : "vaultd failed; its journal says more",
+                                        "hint", 's',
+                                        is_full ? "Ask your administrator to make room where vaultd keeps "
+                                                  "its state, or to raise MapSize= in vaultd.conf"
+                                                : "Run: journalctl -u vaultd",
                                         NULL));
 }
 
@@ -158,7 +183,8 @@ int manager_service(Manager *m, const char *name, const ServiceProfile **ret, Fa
         shown = printable(name, 64);
         if (!shown)
                 return -ENOMEM;
-        r = failure_set(failure, FAILURE_NO_SUCH_SERVICE, "Run: vaultctl services", "this host has no service named %s", shown);
+        r = failure_set(failure, FAILURE_NO_SUCH_SERVICE, "Run: vaultctl services",
+                        "this host has no service named %s", shown);
         if (r == FAILED)
                 failure->service = TAKE_PTR(shown);
         return r;
@@ -172,7 +198,8 @@ int failure_not_connected(Failure *failure, const ServiceProfile *profile) {
                 hint = NULL;
                 return -ENOMEM;
         }
-        r = failure_set(failure, FAILURE_NOT_CONNECTED, hint, "%s credentials not configured", profile->title);
+        r = failure_set(failure, FAILURE_NOT_CONNECTED, hint, "%s credentials not configured",
+                        profile->title);
         if (r == FAILED) {
                 failure->service = strdup(profile->name);
                 failure->title = strdup(profile->title);

@@ -53,13 +53,13 @@ extern const Interface *const manager_interfaces[];
 
 /* Where a caller comes from, by login uid and audit session (I5). */
 typedef struct Origin {
-        const char *name;        /* "login": of its own login; "elevated": of another user's; "unproven": PAM registered no such login; "unknown": it
+        const char *name; /* "login": of its own login; "elevated": of another user's; "unproven": PAM registered no such login; "unknown": it
                                   * cannot be told, for the process that connected is gone or hidden */
-        uid_t login_uid;         /* UID_INVALID: unset */
-        uint32_t audit_session;  /* UINT32_MAX: unset */
-        const Login *login;      /* the caller's own login in that audit session: of ssh, su -l …; NULL */
-        const Login *origin;     /* the login that the audit session belongs to; NULL unless PAM registered it */
-        bool is_elevated;        /* the login uid is set and another one, registered or not */
+        uid_t login_uid;  /* UID_INVALID: unset */
+        uint32_t audit_session; /* UINT32_MAX: unset */
+        const Login *login;     /* the caller's own login in that audit session: of ssh, su -l …; NULL */
+        const Login *origin; /* the login that the audit session belongs to; NULL unless PAM registered it */
+        bool is_elevated;    /* the login uid is set and another one, registered or not */
 } Origin;
 /* Valid until the next turn of the loop. */
 void manager_origin(Manager *m, Call *call, Origin *ret);
@@ -110,4 +110,5 @@ void manager_restart(Manager *m);
 int manager_refuse_old_store(Manager *m, Failure *failure);
 
 extern const Interface interface_store;
-extern const Interface interface_vaultd, interface_connect, interface_token, interface_session, interface_login, interface_admin, interface_web;
+extern const Interface interface_vaultd, interface_connect, interface_token, interface_session,
+                interface_login, interface_admin, interface_web;

@@ -22,17 +22,17 @@
 #include "util/fiber.h"
 #include "util/log.h"
 
-#define TRIES_AT_ONCE   4U /* for each service */
-#define RETRY_USEC      (15 * USEC_PER_SEC)
-#define RETRY_MAX_USEC  (3600 * USEC_PER_SEC)
-#define ROUNDS_MAX      64U
-#define GIVE_UP_USEC    (UINT64_C(30) * 24 * 3600 * USEC_PER_SEC)
+#define TRIES_AT_ONCE  4U /* for each service */
+#define RETRY_USEC     (15 * USEC_PER_SEC)
+#define RETRY_MAX_USEC (3600 * USEC_PER_SEC)
+#define ROUNDS_MAX     64U
+#define GIVE_UP_USEC   (UINT64_C(30) * 24 * 3600 * USEC_PER_SEC)
 
 typedef struct Task {
         struct Task *next;
         Revocations *owner;
         Credential *credential; /* as it was when the task was made; each try reads it anew */
-        uint64_t due_usec; /* CLOCK_MONOTONIC */
+        uint64_t due_usec;      /* CLOCK_MONOTONIC */
         uint64_t delay_usec;
         bool is_running, is_done;
         UpstreamOutcome outcome;
@@ -94,7 +94,10 @@ static int try_provider(Manager *m, const Credential *c, UpstreamOutcome *ret, F
         if (r != 0)
                 return r;
         if (c->custody == CUSTODY_PLATFORM && !c->refresh_token) {
-                r = failure_set(why, FAILURE_UPSTREAM, NULL, "%s: the access token is revoked; the Claude Platform held the refresh token", title);
+                r = failure_set(why, FAILURE_UPSTREAM, NULL,
+                                "%s: the access token is revoked; the Claude Platform held the refresh "
+                                "token",
+                                title);
                 return r == FAILED ? 0 : r;
         }
         *ret = UPSTREAM_REVOKED;
@@ -106,7 +109,9 @@ static int try_platform(Manager *m, const Vault *v, const Credential *c, Failure
                 return platform_archive_credential(m->platform, v, c, why);
         if (!c->platform_credential_id)
                 return 0;
-        return failure_set(why, FAILURE_PLATFORM, NULL, "the copy on the Claude Platform cannot be archived: this host has no workspace key");
+        return failure_set(why, FAILURE_PLATFORM, NULL,
+                        "the copy on the Claude Platform cannot be archived: this host has no workspace "
+                        "key");
 }
 
 /* The record and its vault as they are now: keys may have been changed since, or the vault set aside or destroyed. */
@@ -219,7 +224,8 @@ static void task_tried(int result, void *userdata) {
 
         t->is_running = false;
         if (result < 0 && result != -ECANCELED)
-                log_warning("a revocation at %s could not be tried: %s", t->credential->service, strerror(-result));
+                log_warning("a revocation at %s could not be tried: %s", t->credential->service,
+                                strerror(-result));
         task_tell(t);
         if (result == 0 || result == -ENOENT) {
                 for (Task **link = &r->tasks; *link; link = &(*link)->next)
@@ -249,7 +255,8 @@ static void revocations_dispatch(Revocations *r) {
         uint64_t now = now_monotonic();
 
         for (Task *t = r->tasks; t; t = t->next) {
-                if (t->is_running || t->due_usec > now || count_running(r, t->credential->service) >= TRIES_AT_ONCE)
+                if (t->is_running || t->due_usec > now ||
+                                count_running(r, t->credential->service) >= TRIES_AT_ONCE)
                         continue;
                 t->is_running = fiber_spawn(r->manager->event, task_try, task_tried, t, NULL) >= 0;
         }
@@ -362,7 +369,8 @@ static void waiter_withdraw(Revocations *r, Waiter *w) {
                 }
 }
 
-int revocations_run(Revocations *r, uid_t uid, const char *service, uint64_t wait_usec, RevokedGrant **ret, size_t *ret_n) {
+int revocations_run(Revocations *r, uid_t uid, const char *service, uint64_t wait_usec, RevokedGrant **ret,
+                size_t *ret_n) {
         Waiter w = { .next = r->waiters, .fiber = fiber_current() };
         uint64_t until = now_monotonic() + wait_usec;
         int q;

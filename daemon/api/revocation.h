@@ -23,7 +23,7 @@ void manager_end_login(const Login *login, void *userdata);
 
 /* What became of a grant at its service. */
 typedef enum UpstreamOutcome {
-        UPSTREAM_PENDING,    /* not yet: it is tried again, also after a restart */
+        UPSTREAM_PENDING, /* not yet: it is tried again, also after a restart */
         UPSTREAM_REVOKED,
         UPSTREAM_IMPOSSIBLE, /* the service offers no way */
 } UpstreamOutcome;
@@ -42,4 +42,5 @@ Revocations *revocations_free(Revocations *r);
 
 /* On a fiber: tries every pending revocation of that uid and service (NULL: all) now, and waits until each was tried once, wait_usec at most. *ret, which
  * may be NULL, says what became of them. */
-int revocations_run(Revocations *r, uid_t uid, const char *service, uint64_t wait_usec, RevokedGrant **ret, size_t *ret_n);
+int revocations_run(Revocations *r, uid_t uid, const char *service, uint64_t wait_usec, RevokedGrant **ret,
+                size_t *ret_n);

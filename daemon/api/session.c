@@ -15,10 +15,11 @@
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Session.inc"
-        ;
+                ;
 
 #define SERVERS_MAX 20U /* of one agent, a limit of the platform */
-#define TOKEN_LIFE_MIN (2 * 60 * USEC_PER_SEC) /* what a mirrored token must still be good for at the start */
+#define TOKEN_LIFE_MIN                                                                                      \
+        (2 * 60 * USEC_PER_SEC) /* what a mirrored token must still be good for at the start */
 
 typedef struct Draft {
         const ServiceProfile *services[SERVERS_MAX];
@@ -56,11 +57,16 @@ static int draft_add(Manager *m, const Vault *vault, const char *reference, Draf
                 return r;
         for (size_t i = 0; i < d->n; i++)
                 if (d->services[i] == p)
-                        return streq(d->credentials[i]->id, c->id) ? 0
-                                : failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "a session takes one account of %s, not both %s and %s", p->title,
-                                                d->credentials[i]->label, c->label);
+                        return streq(d->credentials[i]->id, c->id)
+                                               ? 0
+                                               : failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
+                                                                 "a session takes one account of %s, not "
+                                                                 "both %s and %s",
+                                                                 p->title, d->credentials[i]->label,
+                                                                 c->label);
         if (d->n == SERVERS_MAX)
-                return failure_set(failure, FAILURE_LIMIT, NULL, "a session takes at most %u servers", SERVERS_MAX);
+                return failure_set(failure, FAILURE_LIMIT, NULL, "a session takes at most %u servers",
+                                SERVERS_MAX);
         d->services[d->n] = p;
         d->policies[d->n] = config_find_server(m->config, p->name);
         d->credentials[d->n++] = TAKE_PTR(c);
@@ -78,7 +84,8 @@ static int draft_defaults(Manager *m, const Vault *vault, Draft *d, Failure *fai
         }
         if (m->config->n_services == 1)
                 return draft_add(m, vault, m->config->services[0].name, d, failure);
-        return failure_set(failure, FAILURE_NOT_CONFIGURED, "Run: vaultctl session start --server NAME", "this host has several services and no default for sessions");
+        return failure_set(failure, FAILURE_NOT_CONFIGURED, "Run: vaultctl session start --server NAME",
+                        "this host has several services and no default for sessions");
 }
 
 static int strings_into(Buffer *b, char *const *list) {
@@ -99,9 +106,12 @@ static int draft_digest(Manager *m, const Vault *vault, Draft *d) {
         for (size_t i = 0; i < d->n && r >= 0; i++) {
                 const ServerPolicy *policy = d->policies[i];
 
-                r = buffer_printf(&b, "%s %s %s %s\n", d->services[i]->name, d->services[i]->url, d->credentials[i]->id, d->credentials[i]->account_id);
-                if (r >= 0 && policy && (r = strings_into(&b, policy->tools)) >= 0 && (r = buffer_append_text(&b, ";")) >= 0 &&
-                    (r = strings_into(&b, policy->ask)) >= 0 && (r = buffer_append_text(&b, ";")) >= 0)
+                r = buffer_printf(&b, "%s %s %s %s\n", d->services[i]->name, d->services[i]->url,
+                                d->credentials[i]->id, d->credentials[i]->account_id);
+                if (r >= 0 && policy && (r = strings_into(&b, policy->tools)) >= 0 &&
+                                (r = buffer_append_text(&b, ";")) >= 0 &&
+                                (r = strings_into(&b, policy->ask)) >= 0 &&
+                                (r = buffer_append_text(&b, ";")) >= 0)
                         r = strings_into(&b, policy->deny);
         }
         if (r >= 0) {
@@ -121,7 +131,10 @@ static int draft_make(Manager *m, const Vault *vault, json_object *servers, Draf
         for (size_t i = 0; servers && i < json_object_array_length(servers) && r == 0; i++) {
                 json_object *name = json_object_array_get_idx(servers, i);
 
-                r = draft_add(m, vault, json_object_is_type(name, json_type_string) ? json_object_get_string(name) : "", d, failure);
+                r = draft_add(m, vault,
+                                json_object_is_type(name, json_type_string) ? json_object_get_string(name)
+                                                                            : "",
+                                d, failure);
         }
         return r == 0 ? draft_digest(m, vault, d) : r;
 }
@@ -132,13 +145,18 @@ static int draft_check(Manager *m, const Draft *d, Failure *failure) {
                 const Credential *c = d->credentials[i];
 
                 if (c->custody == CUSTODY_HOST)
-                        return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "your %s credential stays on this host (Custody=host), so no session on the Claude Platform can use it",
+                        return failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
+                                        "your %s credential stays on this host (Custody=host), so no "
+                                        "session on the Claude Platform can use it",
                                         d->services[i]->title);
-                if (c->custody == CUSTODY_MIRROR && c->expires_usec > 0 && c->expires_usec < now_realtime() + TOKEN_LIFE_MIN)
+                if (c->custody == CUSTODY_MIRROR && c->expires_usec > 0 &&
+                                c->expires_usec < now_realtime() + TOKEN_LIFE_MIN)
                         return failure_reconnect(failure, d->services[i], c->label, "have expired");
         }
         if (!m->platform)
-                return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL, "this host has no workspace key for the Claude Platform; an administrator has to give vaultd the credential vaultd.workspace-key");
+                return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
+                                "this host has no workspace key for the Claude Platform; an administrator "
+                                "has to give vaultd the credential vaultd.workspace-key");
         return 0;
 }
 
@@ -159,14 +177,17 @@ static json_object *draft_to_json(Manager *m, const Vault *vault, const Draft *d
 
         for (size_t i = 0; servers && i < d->n; i++) {
                 const ServerPolicy *policy = d->policies[i];
-                json_object *server = json_build("service", 's', d->services[i]->name, "title", 's', d->services[i]->title, "url", 's', d->services[i]->url,
-                                "account", 's', d->credentials[i]->account_name, "toolsOn", 'o', tools_to_json(policy, policy ? policy->tools : NULL, TOOL_ON),
-                                "toolsAsk", 'o', tools_to_json(policy, policy ? policy->ask : NULL, TOOL_ASK), NULL);
+                json_object *server = json_build("service", 's', d->services[i]->name, "title", 's',
+                                d->services[i]->title, "url", 's', d->services[i]->url, "account", 's',
+                                d->credentials[i]->account_name, "toolsOn", 'o',
+                                tools_to_json(policy, policy ? policy->tools : NULL, TOOL_ON), "toolsAsk",
+                                'o', tools_to_json(policy, policy ? policy->ask : NULL, TOOL_ASK), NULL);
 
                 if (!server || json_object_array_add(servers, server) < 0)
                         return NULL;
         }
-        return json_build("digest", 's', d->digest, "vault", 's', vault->id, "model", 's', m->config->platform_model, "servers", 'o', TAKE_PTR(servers), NULL);
+        return json_build("digest", 's', d->digest, "vault", 's', vault->id, "model", 's',
+                        m->config->platform_model, "servers", 'o', TAKE_PTR(servers), NULL);
 }
 
 static int method_plan(Call *call, json_object *parameters, void *userdata) {
@@ -201,9 +222,11 @@ static json_object *session_to_json(const AgentSession *s, const char *status) {
                 json_object_put(vaults);
                 return NULL;
         }
-        return json_build("id", 's', s->id, "title", 's', s->title, "status", 's', status, "created", 'i', (int64_t)s->created_usec, "vaultIds", 'o', vaults,
-                        "servers", 'o', strv_to_json(s->servers), "accounts", 'o', strv_to_json(s->accounts), "agent", 's', s->agent_id ?: "",
-                        "agentVersion", 'i', (int64_t)s->agent_version, "environment", 's', s->environment_id ?: "", NULL);
+        return json_build("id", 's', s->id, "title", 's', s->title, "status", 's', status, "created", 'i',
+                        (int64_t)s->created_usec, "vaultIds", 'o', vaults, "servers", 'o',
+                        strv_to_json(s->servers), "accounts", 'o', strv_to_json(s->accounts), "agent", 's',
+                        s->agent_id ?: "", "agentVersion", 'i', (int64_t)s->agent_version, "environment",
+                        's', s->environment_id ?: "", NULL);
 }
 
 typedef struct StartParameters {
@@ -220,19 +243,26 @@ static const JsonField start_fields[] = {
 };
 
 /* The caller's credentials go into the caller's platform vault, then the session is made with that vault. */
-static int start_session(Manager *m, Vault **vault, Draft *d, const StartParameters *p, AgentSession **ret, Failure *failure) {
+static int start_session(Manager *m, Vault **vault, Draft *d, const StartParameters *p, AgentSession **ret,
+                Failure *failure) {
         int r;
 
         r = platform_ensure_vault(m->platform, vault, failure);
         for (size_t i = 0; i < d->n && r == 0; i++) {
                 r = platform_put_credential(m->platform, vault, &d->credentials[i], failure);
                 if (r == 0)
-                        audit_record(&(AuditEvent){ .kind = AUDIT_CREDENTIAL_PUSHED, .uid = (*vault)->uid, .user = (*vault)->user, .verdict = "done",
-                                        .service = d->services[i]->name, .account = d->credentials[i]->account_name, .object = (*vault)->platform_vault_id });
+                        audit_record(&(AuditEvent){ .kind = AUDIT_CREDENTIAL_PUSHED,
+                                        .uid = (*vault)->uid,
+                                        .user = (*vault)->user,
+                                        .verdict = "done",
+                                        .service = d->services[i]->name,
+                                        .account = d->credentials[i]->account_name,
+                                        .object = (*vault)->platform_vault_id });
         }
         if (r != 0)
                 return r;
-        const SessionPlan plan = { d->services, d->policies, (const Credential **)d->credentials, d->n, m->config->platform_model };
+        const SessionPlan plan = { d->services, d->policies, (const Credential **)d->credentials, d->n,
+                m->config->platform_model };
         return platform_start_session(m->platform, *vault, &plan, p->title, p->message, ret, failure);
 }
 
@@ -255,11 +285,16 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
         if (r == 0)
                 r = draft_check(m, &d, &failure);
         if (r == 0 && !streq(p.plan, d.digest))
-                r = failure_set(&failure, FAILURE_PLAN_CHANGED, "Run: vaultctl session start", "what this session may do has changed since it was shown");
+                r = failure_set(&failure, FAILURE_PLAN_CHANGED, "Run: vaultctl session start",
+                                "what this session may do has changed since it was shown");
         if (r == 0)
                 r = start_session(m, &vault, &d, &p, &session, &failure);
-        manager_audit(m, call, (AuditEvent){ .kind = r == 0 ? AUDIT_SESSION_STARTED : AUDIT_SESSION_REFUSED, .user = user,
-                        .verdict = r == 0 ? "done" : "refused", .reason = failure.message, .object = session ? session->id : NULL });
+        manager_audit(m, call,
+                        (AuditEvent){ .kind = r == 0 ? AUDIT_SESSION_STARTED : AUDIT_SESSION_REFUSED,
+                                        .user = user,
+                                        .verdict = r == 0 ? "done" : "refused",
+                                        .reason = failure.message,
+                                        .object = session ? session->id : NULL });
         if (r == 0)
                 r = call_reply(call, json_build("session", 'o', session_to_json(session, NULL), NULL));
         r = manager_reply_outcome(call, r, &failure);
@@ -294,7 +329,8 @@ static int method_list(Call *call, json_object *parameters, void *userdata) {
                 if (!startswith(list[i]->id, "new-")) /* still being made */
                         r = json_object_array_add(array, session_to_json(list[i], NULL));
         agent_session_list_free(list, n);
-        r = r == 0 ? call_reply(call, json_build("sessions", 'o', TAKE_PTR(array), NULL)) : manager_reply_outcome(call, r, &failure);
+        r = r == 0 ? call_reply(call, json_build("sessions", 'o', TAKE_PTR(array), NULL))
+                   : manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
 }
@@ -315,14 +351,17 @@ static int method_show(Call *call, json_object *parameters, void *userdata) {
         if (r == 0) {
                 r = agent_session_record_read(m->store, vault->uid, id, &session);
                 if (r == -ENOENT || (r == 0 && startswith(id, "new-")))
-                        r = failure_set(&failure, FAILURE_NOT_FOUND, "Run: vaultctl session list", "you have no such session");
+                        r = failure_set(&failure, FAILURE_NOT_FOUND, "Run: vaultctl session list",
+                                        "you have no such session");
         }
         if (r == 0 && !m->platform)
-                r = failure_set(&failure, FAILURE_NOT_CONFIGURED, NULL, "this host has no workspace key for the Claude Platform");
+                r = failure_set(&failure, FAILURE_NOT_CONFIGURED, NULL,
+                                "this host has no workspace key for the Claude Platform");
         if (r == 0)
                 r = platform_session_status(m->platform, session, &status, &failure);
         if (r == 0) {
-                json_object *object = session_to_json(session, status.status), *vaults = strv_to_json(status.vault_ids);
+                json_object *object = session_to_json(session, status.status),
+                            *vaults = strv_to_json(status.vault_ids);
 
                 /* Of the platform, not of our record: what it is bound to there is what counts. */
                 if (object && vaults)
@@ -337,7 +376,8 @@ static int method_show(Call *call, json_object *parameters, void *userdata) {
 
 static const Method methods[] = {
         { "Plan", METHOD_USE, method_plan, .is_fiber = true },
-        { "Start", METHOD_USE, method_start, .is_fiber = true, .is_recorded = true, .uses_credentials = true },
+        { "Start", METHOD_USE, method_start, .is_fiber = true, .is_recorded = true,
+                        .uses_credentials = true },
         { "List", METHOD_USE, method_list, .is_fiber = true },
         { "Show", METHOD_USE, method_show, .is_fiber = true },
         {},

@@ -82,7 +82,8 @@ static int mark_vault(Manager *m, uid_t uid, Marked *marked) {
         if (r >= 0)
                 r = store_batch_new(&batch);
         if (r >= 0)
-                r = store_foreach(m->store, RECORD_CREDENTIAL, uid, mark_visit, &(VaultWalk){ m, v, batch, marked });
+                r = store_foreach(m->store, RECORD_CREDENTIAL, uid, mark_visit,
+                                &(VaultWalk){ m, v, batch, marked });
         if (r < 0 || marked->n_credentials == before)
                 return r;
         return store_commit(m->store, TAKE_PTR(batch));
@@ -115,7 +116,9 @@ static int method_accept(Call *call, json_object *parameters, void *userdata) {
         if (json_dispatch(parameters, fields, &(char){ 0 }, &bad) < 0)
                 return call_invalid_parameter(call, bad);
         if (!history_is_behind(m->history, &newest)) {
-                r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL, "there is nothing to accept: the store is not older than what the journal knows of it");
+                r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL,
+                                "there is nothing to accept: the store is not older than what the journal "
+                                "knows of it");
                 r = manager_reply_outcome(call, r, &failure);
                 failure_done(&failure);
                 return r;
@@ -127,8 +130,12 @@ static int method_accept(Call *call, json_object *parameters, void *userdata) {
                 r = accept_end(m, &newest);
         if (r != 0)
                 return r < 0 ? r : -EAGAIN;
-        manager_audit(m, call, (AuditEvent){ .kind = AUDIT_STORE_ACCEPTED, .verdict = "done", .reason = "credentials start as needs-reconnect" });
-        r = call_reply(call, json_build("credentials", 'i', marked.n_credentials, "damaged", 'i', marked.n_damaged, NULL));
+        manager_audit(m, call,
+                        (AuditEvent){ .kind = AUDIT_STORE_ACCEPTED,
+                                        .verdict = "done",
+                                        .reason = "credentials start as needs-reconnect" });
+        r = call_reply(call, json_build("credentials", 'i', marked.n_credentials, "damaged", 'i',
+                                             marked.n_damaged, NULL));
         manager_restart(m);
         return r;
 }

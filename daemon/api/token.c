@@ -25,7 +25,7 @@
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Token.inc"
-        ;
+                ;
 
 /* For so long a name counts without being asked for again (users.h). */
 #define NAME_FOR_USEC (5 * USEC_PER_SEC)
@@ -98,18 +98,24 @@ static int check_reader(Manager *m, const ServiceProfile *p, const char *user, F
 
         if (server_policy_may_read_token(config_find_server(m->config, p->name), user))
                 return 0;
-        if (asprintf(&hint, "An administrator can allow it: TokenReaders=user:%s in [Server %s] of a file in /etc/vaultd/policy.d", user, p->name) < 0) {
+        if (asprintf(&hint,
+                            "An administrator can allow it: TokenReaders=user:%s in [Server %s] of a file "
+                            "in /etc/vaultd/policy.d",
+                            user, p->name) < 0) {
                 hint = NULL;
                 return -ENOMEM;
         }
-        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "%s may not read tokens of %s on this host", user, p->title);
+        return failure_set(failure, FAILURE_NOT_ALLOWED, hint, "%s may not read tokens of %s on this host",
+                        user, p->title);
 }
 
 /* Whether what the record holds is a token that works. */
 static int check_readable(const ServiceProfile *p, const Credential *c, Failure *failure) {
         if (c->custody == CUSTODY_PLATFORM)
                 return failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
-                                "the Claude Platform keeps your %s credentials (Custody=platform), so their token cannot be read here", p->title);
+                                "the Claude Platform keeps your %s credentials (Custody=platform), so their "
+                                "token cannot be read here",
+                                p->title);
         if (!c->access_token)
                 return failure_reconnect(failure, p, c->label, "have no token");
         if (c->expires_usec > 0 && c->expires_usec <= now_realtime())
@@ -118,8 +124,8 @@ static int check_readable(const ServiceProfile *p, const Credential *c, Failure 
 }
 
 /* The credential whose token the caller gets. */
-static int read_find(Manager *m, const char *user, const Vault *vault, const ReadParameters *q, const ServiceProfile **ret_profile, Credential **ret,
-                Failure *failure) {
+static int read_find(Manager *m, const char *user, const Vault *vault, const ReadParameters *q,
+                const ServiceProfile **ret_profile, Credential **ret, Failure *failure) {
         char say[128];
         int r;
 
@@ -134,7 +140,8 @@ static int read_find(Manager *m, const char *user, const Vault *vault, const Rea
 }
 
 /* Answers; the record is on its way before the token is. */
-static int read_answer(Manager *m, Call *call, const char *user, const Vault *vault, const ReadParameters *q) {
+static int read_answer(
+                Manager *m, Call *call, const char *user, const Vault *vault, const ReadParameters *q) {
         _cleanup_(credential_freep) Credential *c = NULL;
         _cleanup_(buffer_done) Buffer text = {};
         const ServiceProfile *profile = NULL;
@@ -145,9 +152,14 @@ static int read_answer(Manager *m, Call *call, const char *user, const Vault *va
         if (r == 0)
                 r = answer_write(profile, c, &text);
         if (r >= 0)
-                manager_audit(m, call, (AuditEvent){ .kind = AUDIT_TOKEN_READ, .user = user, .verdict = r == 0 ? "done" : "refused",
-                                .reason = failure.message, .service = profile ? profile->name : NULL, .account = c ? c->account_name : NULL,
-                                .object = c ? c->id : NULL });
+                manager_audit(m, call,
+                                (AuditEvent){ .kind = AUDIT_TOKEN_READ,
+                                                .user = user,
+                                                .verdict = r == 0 ? "done" : "refused",
+                                                .reason = failure.message,
+                                                .service = profile ? profile->name : NULL,
+                                                .account = c ? c->account_name : NULL,
+                                                .object = c ? c->id : NULL });
         if (r == 0)
                 r = call_reply_text(call, (const char *)text.bytes, text.size);
         else
@@ -191,8 +203,11 @@ static int read_fiber(void *userdata) {
                 r = read_answer(wait->manager, wait->call, user, vault, &wait->parameters);
         else {
                 if (r == FAILED)
-                        manager_audit(wait->manager, wait->call, (AuditEvent){ .kind = AUDIT_TOKEN_READ, .user = user, .verdict = "refused",
-                                        .reason = failure.message });
+                        manager_audit(wait->manager, wait->call,
+                                        (AuditEvent){ .kind = AUDIT_TOKEN_READ,
+                                                        .user = user,
+                                                        .verdict = "refused",
+                                                        .reason = failure.message });
                 r = manager_reply_outcome(wait->call, r, &failure);
         }
         failure_done(&failure);

@@ -27,13 +27,13 @@
 #include "util/encode.h"
 #include "util/log.h"
 
-#define PIECE_MAX      (32U * 1024U)
-#define PIECES_A_TURN  4U
-#define ROOM           (256U * 1024U)
-#define FRAME_MAX      (1024U * 1024U)
-#define KEY_TEXT_MAX   1024U
-#define STALL_USEC     (60 * USEC_PER_SEC)
-#define LOOK_USEC      (1 * USEC_PER_SEC)
+#define PIECE_MAX     (32U * 1024U)
+#define PIECES_A_TURN 4U
+#define ROOM          (256U * 1024U)
+#define FRAME_MAX     (1024U * 1024U)
+#define KEY_TEXT_MAX  1024U
+#define STALL_USEC    (60 * USEC_PER_SEC)
+#define LOOK_USEC     (1 * USEC_PER_SEC)
 
 /* Frames that come in: which byte of which frame is next. */
 typedef struct Frames {
@@ -82,9 +82,16 @@ bool transfer_is_restore(const Transfer *t) {
 }
 
 static void record(const Principal *p, AuditKind kind, const char *verdict, const char *reason) {
-        const AuditOrigin from = { .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session };
+        const AuditOrigin from = {
+                .name = "root", .login_uid = p->login_uid, .audit_session = p->audit_session
+        };
 
-        audit_record(&(AuditEvent){ .kind = kind, .uid = p->uid, .verdict = verdict, .reason = reason, .pid = p->pid, .origin = &from });
+        audit_record(&(AuditEvent){ .kind = kind,
+                        .uid = p->uid,
+                        .verdict = verdict,
+                        .reason = reason,
+                        .pid = p->pid,
+                        .origin = &from });
 }
 
 /* The last frame; takes message. Then the stream is the peer's to close. */
@@ -92,7 +99,8 @@ static void tell(Transfer *t, json_object *taken) {
         _cleanup_(json_putp) json_object *message = taken;
         const char *text = message ? json_text(message) : NULL;
         size_t n = text ? strlen(text) : 0;
-        const uint8_t head[8] = { 0, 0, 0, 0, (uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24) };
+        const uint8_t head[8] = { 0, 0, 0, 0, (uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16),
+                (uint8_t)(n >> 24) };
 
         if (!t->stream)
                 return;
@@ -162,7 +170,8 @@ static void transfer_fail(Transfer *t, int error) {
         if (error == -ECANCELED)
                 text = "the other side has left";
         if (t->stream)
-                record(stream_principal(t->stream), t->is_restore ? AUDIT_RESTORED : AUDIT_BACKED_UP, "failed", text);
+                record(stream_principal(t->stream), t->is_restore ? AUDIT_RESTORED : AUDIT_BACKED_UP,
+                                "failed", text);
         log_warning("%s: %s", text, strerror(-error));
         tell(t, failure_message(text, hint));
 }
@@ -172,7 +181,8 @@ static void on_closed(Stream *stream, int error, void *userdata) {
         Transfer *t = userdata;
 
         if (!t->has_told)
-                log_notice("%s was ended: the other side has left", t->is_restore ? "a restore" : "a backup");
+                log_notice("%s was ended: the other side has left",
+                                t->is_restore ? "a restore" : "a backup");
         t->has_told = true;
         t->stream = NULL;
         if (!t->conveyor) {
@@ -240,7 +250,9 @@ static void backup_pump(Transfer *t) {
         else if (t->stream) {
                 t->has_told = true;
                 record(stream_principal(t->stream), AUDIT_BACKED_UP, "done", NULL);
-                tell(t, json_build("parameters", 'o', json_build("records", 'i', (int64_t)backup_written(t->backup), NULL), NULL));
+                tell(t, json_build("parameters", 'o',
+                                        json_build("records", 'i', (int64_t)backup_written(t->backup), NULL),
+                                        NULL));
         }
         (void)transfer_free(t);
 }
@@ -295,15 +307,18 @@ int transfer_method_backup(Call *call, json_object *parameters, void *userdata) 
         if (json_dispatch(parameters, fields, &(char){ 0 }, &bad) < 0)
                 return call_invalid_parameter(call, bad);
         if (m->transfer)
-                return refuse(call, FAILURE_LIMIT, "Try again when it has ended", "a backup or restore is under way");
+                return refuse(call, FAILURE_LIMIT, "Try again when it has ended",
+                                "a backup or restore is under way");
         (void)call_principal_with_audit(call);
         r = transfer_new(m, false, &t);
         if (r >= 0)
                 r = backup_new(m->store, m->keyring, m->hostname, &t->backup);
         if (r == -ENOENT)
-                return refuse(call, FAILURE_NOT_CONFIGURED, "Run: sudo vaultctl admin init", "there is no recovery key yet, so nobody could open the backup");
+                return refuse(call, FAILURE_NOT_CONFIGURED, "Run: sudo vaultctl admin init",
+                                "there is no recovery key yet, so nobody could open the backup");
         if (r == -EBUSY)
-                return refuse(call, FAILURE_LIMIT, "Try again when it has ended", "the keys are being changed");
+                return refuse(call, FAILURE_LIMIT, "Try again when it has ended",
+                                "the keys are being changed");
         if (r < 0)
                 return r;
         h = backup_header(t->backup);
@@ -311,7 +326,8 @@ int transfer_method_backup(Call *call, json_object *parameters, void *userdata) 
         if (!head)
                 return -ENOMEM;
         r = call_upgrade(call,
-                        json_build("host", 's', h->host, "created", 'i', (int64_t)h->created_usec, "sequence", 'i', (int64_t)h->chain.sequence, "head", 's', head,
+                        json_build("host", 's', h->host, "created", 'i', (int64_t)h->created_usec,
+                                        "sequence", 'i', (int64_t)h->chain.sequence, "head", 's', head,
                                         "records", 'i', (int64_t)backup_total(t->backup), NULL),
                         &handler, t, &t->stream);
         if (r < 0)
@@ -369,15 +385,18 @@ static int restore_work(Conveyor *c, void *userdata) {
 
 static json_object *result_message(const Transfer *t) {
         const RestoreResult *r = &t->result;
-        _cleanup_(freep) char *head = hex_encode(r->header.chain.head, sizeof(r->header.chain.head)), *host = printable(r->header.host, 64), *kept = NULL;
+        _cleanup_(freep) char *head = hex_encode(r->header.chain.head, sizeof(r->header.chain.head)),
+                              *host = printable(r->header.host, 64), *kept = NULL;
 
         if (t->is_replacing && asprintf(&kept, "vaultd.mdb.%s", t->suffix) < 0)
                 kept = NULL;
         return json_build("parameters", 'o',
-                        json_build("host", 's', host, "created", 'i', (int64_t)r->header.created_usec, "sequence", 'i', (int64_t)r->header.chain.sequence, "head", 's',
-                                        head, "records", 'i', (int64_t)r->n_records, "vaults", 'i', (int64_t)r->n_vaults, "credentials", 'i',
-                                        (int64_t)r->n_credentials, "damaged", 'i', (int64_t)r->n_damaged, "needsReconnect", 'b', r->needs_reconnect, "kept", 's',
-                                        kept, NULL),
+                        json_build("host", 's', host, "created", 'i', (int64_t)r->header.created_usec,
+                                        "sequence", 'i', (int64_t)r->header.chain.sequence, "head", 's',
+                                        head, "records", 'i', (int64_t)r->n_records, "vaults", 'i',
+                                        (int64_t)r->n_vaults, "credentials", 'i', (int64_t)r->n_credentials,
+                                        "damaged", 'i', (int64_t)r->n_damaged, "needsReconnect", 'b',
+                                        r->needs_reconnect, "kept", 's', kept, NULL),
                         NULL);
 }
 
@@ -402,8 +421,10 @@ static void restore_on_wake(void *userdata) {
         }
         t->has_told = true;
         if (t->stream)
-                record(stream_principal(t->stream), AUDIT_RESTORED, "done", t->result.needs_reconnect ? "credentials start as needs-reconnect" : NULL);
-        log_notice("the store was restored from a backup of %llu records; starting anew", (unsigned long long)t->result.n_records);
+                record(stream_principal(t->stream), AUDIT_RESTORED, "done",
+                                t->result.needs_reconnect ? "credentials start as needs-reconnect" : NULL);
+        log_notice("the store was restored from a backup of %llu records; starting anew",
+                        (unsigned long long)t->result.n_records);
         tell(t, result_message(t));
         /* The store stays frozen, and the transfer where it is, until the process has ended: nothing is to be served from the old file. */
         manager_restart(m);
@@ -414,7 +435,8 @@ static int visit_any(const StoreKey *key, const uint8_t *value, size_t size, voi
 }
 
 static bool store_is_empty(Store *s) {
-        return store_foreach(s, RECORD_VAULT, UID_INVALID, visit_any, NULL) == 0 && store_foreach(s, RECORD_ASIDE, UID_INVALID, visit_any, NULL) == 0;
+        return store_foreach(s, RECORD_VAULT, UID_INVALID, visit_any, NULL) == 0 &&
+               store_foreach(s, RECORD_ASIDE, UID_INVALID, visit_any, NULL) == 0;
 }
 
 /* All has been sent. From here on nothing else is written, so what is true of the store now stays true. */
@@ -476,7 +498,8 @@ static ssize_t take_frame(Transfer *t, const uint8_t *bytes, size_t n) {
                 f->head[f->n_head++] = bytes[0];
                 if (f->n_head < 4)
                         return 1;
-                f->left = (uint32_t)f->head[0] | (uint32_t)f->head[1] << 8 | (uint32_t)f->head[2] << 16 | (uint32_t)f->head[3] << 24;
+                f->left = (uint32_t)f->head[0] | (uint32_t)f->head[1] << 8 | (uint32_t)f->head[2] << 16 |
+                          (uint32_t)f->head[3] << 24;
                 if (f->left > FRAME_MAX)
                         return -EBADMSG;
                 if (f->left > 0)
@@ -505,7 +528,8 @@ static void restore_fail(Transfer *t, int error) {
                 /* The key could not be read: that it is none is said in other words than that the file is none. */
                 if (error == -EINVAL && !t->has_told) {
                         t->has_told = true;
-                        tell(t, failure_message("the recovery key is mistyped: its checksum does not fit", "Type it once more; it begins with VR1-"));
+                        tell(t, failure_message("the recovery key is mistyped: its checksum does not fit",
+                                                "Type it once more; it begins with VR1-"));
                 }
         }
         store_set_frozen(t->manager->store, false);
@@ -596,9 +620,12 @@ int transfer_method_restore(Call *call, json_object *parameters, void *userdata)
         if (json_dispatch(parameters, fields, &p, &bad) < 0)
                 return call_invalid_parameter(call, bad);
         if (m->transfer)
-                return refuse(call, FAILURE_LIMIT, "Try again when it has ended", "a backup or restore is under way");
+                return refuse(call, FAILURE_LIMIT, "Try again when it has ended",
+                                "a backup or restore is under way");
         if (!p.replace && !store_is_empty(m->store))
-                return refuse(call, FAILURE_NOT_ALLOWED, "Say --replace to keep its file aside and restore all the same", "this store has vaults");
+                return refuse(call, FAILURE_NOT_ALLOWED,
+                                "Say --replace to keep its file aside and restore all the same",
+                                "this store has vaults");
         (void)call_principal_with_audit(call);
         r = transfer_new(m, true, &t);
         if (r < 0)
@@ -608,7 +635,8 @@ int transfer_method_restore(Call *call, json_object *parameters, void *userdata)
         if (r == -EINVAL || r == -EBADMSG)
                 return call_invalid_parameter(call, "head");
         if (r == -EBUSY)
-                return refuse(call, FAILURE_LIMIT, "Try again when it has ended", "the keys are being changed");
+                return refuse(call, FAILURE_LIMIT, "Try again when it has ended",
+                                "the keys are being changed");
         if (r < 0)
                 return r;
         r = call_upgrade(call, NULL, &handler, t, &t->stream);

@@ -83,8 +83,8 @@ static int name_of_last_day(Manager *m, uid_t uid, char **ret) {
 static int user_in_outage(Manager *m, uid_t uid, int error, char **ret_user, Failure *failure) {
         int r = name_of_last_day(m, uid, ret_user);
 
-        audit_line(LOG_WARNING, uid, "the name of uid %u could not be looked up: %s%s", (unsigned)uid, strerror(-error),
-                        r == 0 ? "; it goes on as who it was within the last day" : "");
+        audit_line(LOG_WARNING, uid, "the name of uid %u could not be looked up: %s%s", (unsigned)uid,
+                        strerror(-error), r == 0 ? "; it goes on as who it was within the last day" : "");
         if (r != -ENOENT)
                 return r;
         return failure_set(failure, FAILURE_NOT_ALLOWED, "Ask your administrator to look at: getent passwd",
@@ -120,7 +120,8 @@ int manager_note_verified(Manager *m, uid_t uid, const char *user) {
         vault->verified_usec = now;
         r = vault_commit(m, vault);
         if (r < 0)
-                audit_line(LOG_WARNING, uid, "that uid %u is %s could not be noted: %s", (unsigned)uid, user, strerror(-r));
+                audit_line(LOG_WARNING, uid, "that uid %u is %s could not be noted: %s", (unsigned)uid, user,
+                                strerror(-r));
         return r == -ENOMEM ? r : 0; /* the note is for bad days, and a full disk must not end a good one */
 }
 
@@ -174,7 +175,8 @@ static int vault_is_closed(uid_t uid, VaultState state, const char *reason, Fail
         }
         /* A seal's reason names the other user, a lock's is an administrator's own words: both are for administrators. */
         bool is_told = state == VAULT_LOCKED && reason_is_of_account(reason);
-        r = failure_set(failure, FAILURE_VAULT_CLOSED, hint, "the vault of uid %u is %s%s%s", (unsigned)uid, word,
+        r = failure_set(failure, FAILURE_VAULT_CLOSED, hint, "the vault of uid %u is %s%s%s", (unsigned)uid,
+                        word,
                         state == VAULT_SEALED ? ": it was made for another user name"
                         : is_told             ? ": "
                                               : "",
@@ -189,7 +191,8 @@ int manager_refuse_old_store(Manager *m, Failure *failure) {
 
         if (!history_is_behind(m->history, NULL))
                 return 0;
-        r = failure_set(failure, FAILURE_VAULT_CLOSED, "Ask your administrator to run: vaultctl admin accept-store",
+        r = failure_set(failure, FAILURE_VAULT_CLOSED,
+                        "Ask your administrator to run: vaultctl admin accept-store",
                         "an older database was put in place of this host's newest, so no vault is opened");
         if (r == FAILED)
                 failure->state = strdup("behind");

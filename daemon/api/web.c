@@ -12,7 +12,7 @@
 
 static const char description[] =
 #include "daemon/api/io.vaultd.Web.inc"
-        ;
+                ;
 
 /* r: what the look-up of *uid said. What is nobody's, or damaged, goes on: the method says what is wrong with it. */
 static int charge(Call *call, int r, const uid_t *uid) {
@@ -65,8 +65,11 @@ static int method_page(Call *call, json_object *parameters, void *userdata) {
         if (r == 0) {
                 const ServiceProfile *p = config_find_service(m->config, f->service);
 
-                r = call_reply(call, json_build("user", 's', f->user, "host", 's', f->host, "service", 's', f->service, "title", 's', p ? p->title : f->service,
-                                "upstream", 's', f->upstream, "scopes", 'o', words_to_json(f->scope), "expires", 'i', (int64_t)f->expires_usec, NULL));
+                r = call_reply(call, json_build("user", 's', f->user, "host", 's', f->host, "service", 's',
+                                                     f->service, "title", 's', p ? p->title : f->service,
+                                                     "upstream", 's', f->upstream, "scopes", 'o',
+                                                     words_to_json(f->scope), "expires", 'i',
+                                                     (int64_t)f->expires_usec, NULL));
         } else
                 r = manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
@@ -84,7 +87,8 @@ static int method_continue(Call *call, json_object *parameters, void *userdata) 
         if (r != 0)
                 return MIN(r, 0);
         r = oauth_continue(m->oauth, ticket, &location, &failure);
-        r = r == 0 ? call_reply(call, json_build("location", 's', location, NULL)) : manager_reply_outcome(call, r, &failure);
+        r = r == 0 ? call_reply(call, json_build("location", 's', location, NULL))
+                   : manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
 }
@@ -122,14 +126,24 @@ static int method_callback(Call *call, json_object *parameters, void *userdata) 
         if (r == 0) {
                 const ServiceProfile *p = config_find_service(m->config, f->service);
 
-                audit_record(&(AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED, .uid = f->uid, .user = f->user, .verdict = "done", .service = f->service,
-                                .account = f->account_name, .object = f->id });
-                r = call_reply(call, json_build("user", 's', f->user, "host", 's', f->host, "title", 's', p ? p->title : f->service, "account", 's', f->account_name,
-                                "claimCode", 's', claim_code, "expires", 'i', (int64_t)f->expires_usec, NULL));
+                audit_record(&(AuditEvent){ .kind = AUDIT_GRANT_QUARANTINED,
+                                .uid = f->uid,
+                                .user = f->user,
+                                .verdict = "done",
+                                .service = f->service,
+                                .account = f->account_name,
+                                .object = f->id });
+                r = call_reply(call, json_build("user", 's', f->user, "host", 's', f->host, "title", 's',
+                                                     p ? p->title : f->service, "account", 's',
+                                                     f->account_name, "claimCode", 's', claim_code,
+                                                     "expires", 'i', (int64_t)f->expires_usec, NULL));
                 explicit_bzero(claim_code, strlen(claim_code));
         } else {
                 if (r == FAILED)
-                        audit_record(&(AuditEvent){ .kind = AUDIT_CONNECT_REFUSED, .uid = uid, .verdict = "refused", .reason = failure.message });
+                        audit_record(&(AuditEvent){ .kind = AUDIT_CONNECT_REFUSED,
+                                        .uid = uid,
+                                        .verdict = "refused",
+                                        .reason = failure.message });
                 r = manager_reply_outcome(call, r, &failure);
         }
         failure_done(&failure);

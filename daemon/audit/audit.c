@@ -36,7 +36,8 @@ static const AuditName audit_names[] = {
         [AUDIT_CLAIM_REJECTED] = { "ef963804e1a043a6b63388184b0f1b93", "claim rejected" },
         [AUDIT_DISCONNECTED] = { "3d9ef84d099d43f8ae07c2398fa473ca", "service disconnected" },
         [AUDIT_PLATFORM_VAULT] = { "a3acad5b5dbb4622b4b63b4456dab74b", "platform vault bound" },
-        [AUDIT_CREDENTIAL_PUSHED] = { "4d2561e89e0440699d6cd1c14e88222d", "credential given to the platform" },
+        [AUDIT_CREDENTIAL_PUSHED] = { "4d2561e89e0440699d6cd1c14e88222d",
+                        "credential given to the platform" },
         [AUDIT_SESSION_STARTED] = { "0f4fc510b6b34524a80b1fac4a18de89", "agent session started" },
         [AUDIT_SESSION_REFUSED] = { "3c8d151efea244e4b7146ee514ea84df", "agent session refused" },
         [AUDIT_CALL] = { "7b910d15ab4b49578440bf3aec365f20", "call" },
@@ -118,7 +119,8 @@ void audit_record(const AuditEvent *e) {
         const AuditName *name = &audit_names[e->kind];
         _cleanup_(freep) char *account = printable(e->account ?: "", AUDIT_TEXT_MAX);
         _cleanup_(freep) char *reason = printable(e->reason ?: "", AUDIT_TEXT_MAX);
-        _cleanup_(freep) char *cgroup = printable(e->origin && e->origin->cgroup ? e->origin->cgroup : "", AUDIT_TEXT_MAX);
+        _cleanup_(freep) char *cgroup =
+                        printable(e->origin && e->origin->cgroup ? e->origin->cgroup : "", AUDIT_TEXT_MAX);
         uid_t login_uid = e->origin ? e->origin->login_uid : UID_INVALID;
         uint32_t audit_session = e->origin ? e->origin->audit_session : UINT32_MAX;
         bool is_other = login_uid != UID_INVALID && login_uid != e->uid;
@@ -146,8 +148,10 @@ void audit_record(const AuditEvent *e) {
                 { "VAULTD_CONTAINER", e->origin ? e->origin->container : NULL },
                 { "VAULTD_GROUPS", e->origin ? e->origin->groups : NULL },
         };
-        log_full(streq(e->verdict, "done") || streq(e->verdict, "admitted") ? LOG_INFO : LOG_NOTICE, fields, ELEMENTSOF(fields), "%s: %s%s%s, uid %s%s%s%s%s%s%s", name->text,
+        log_full(streq(e->verdict, "done") || streq(e->verdict, "admitted") ? LOG_INFO : LOG_NOTICE, fields,
+                        ELEMENTSOF(fields), "%s: %s%s%s, uid %s%s%s%s%s%s%s", name->text,
                         e->user ?: "unknown user", e->service ? ", " : "", e->service ?: "",
-                        e->uid != UID_INVALID ? uid : "unknown", is_other ? ", login uid " : "", is_other ? login : "",
-                        isempty(account) ? "" : ", account ", account ?: "", isempty(reason) ? "" : ": ", reason ?: "");
+                        e->uid != UID_INVALID ? uid : "unknown", is_other ? ", login uid " : "",
+                        is_other ? login : "", isempty(account) ? "" : ", account ", account ?: "",
+                        isempty(reason) ? "" : ": ", reason ?: "");
 }

@@ -45,23 +45,23 @@ typedef enum AuditKind {
 
 /* Where a caller comes from. Decoration: a pid's files in /proc. */
 typedef struct AuditOrigin {
-        const char *name;    /* "login", "elevated", "unproven", "unknown" */
-        uid_t login_uid;     /* UID_INVALID: unset */
+        const char *name;       /* "login", "elevated", "unproven", "unknown" */
+        uid_t login_uid;        /* UID_INVALID: unset */
         uint32_t audit_session; /* UINT32_MAX: unset */
-        const char *cgroup;  /* NULL: not known */
-        const char *container; /* "yes", "no", "unknown"; NULL: not asked */
-        const char *groups;  /* the peer's when it connected, numbers; NULL: not asked */
+        const char *cgroup;     /* NULL: not known */
+        const char *container;  /* "yes", "no", "unknown"; NULL: not asked */
+        const char *groups;     /* the peer's when it connected, numbers; NULL: not asked */
 } AuditOrigin;
 
 typedef struct AuditEvent {
         AuditKind kind;
         uid_t uid;
         const char *user;
-        const char *verdict; /* "done", "admitted", "refused", "failed" */
-        const char *reason;  /* for people; NULL when done */
+        const char *verdict;                              /* "done", "admitted", "refused", "failed" */
+        const char *reason;                               /* for people; NULL when done */
         const char *service, *account, *session, *object; /* NULL where they do not apply */
-        pid_t pid;           /* 0: no caller */
-        const AuditOrigin *origin; /* where the caller comes from; NULL: not asked */
+        pid_t pid;                                        /* 0: no caller */
+        const AuditOrigin *origin;                        /* where the caller comes from; NULL: not asked */
 } AuditEvent;
 
 /* Writes the record, at once or not at all. What was done (its verdict is "done") is always written. */

@@ -13,17 +13,18 @@
 typedef struct Http Http;
 
 typedef struct HttpOptions {
-        const char *ca_file;              /* NULL: the system's */
-        const char *proxy;                /* NULL: none; never from the environment */
-        const char *const *allow_private; /* NULL-ended "host:port" list that may resolve to loopback or private addresses */
+        const char *ca_file; /* NULL: the system's */
+        const char *proxy;   /* NULL: none; never from the environment */
+        const char *const *
+                        allow_private; /* NULL-ended "host:port" list that may resolve to loopback or private addresses */
         const char *user_agent;
 } HttpOptions;
 
 typedef struct HttpHeader {
         const char *name;
-        const char *value;     /* either value … */
-        const Secret *secret;  /* … or prefix + secret */
-        const char *prefix;    /* e.g. "Bearer " */
+        const char *value;    /* either value … */
+        const Secret *secret; /* … or prefix + secret */
+        const char *prefix;   /* e.g. "Bearer " */
 } HttpHeader;
 
 typedef struct HttpRequest {
@@ -34,7 +35,7 @@ typedef struct HttpRequest {
         const void *body; /* NULL: none (and no content-type) */
         size_t body_size;
         const char *content_type;
-        size_t max_response;  /* bytes; 0: 1 MiB */
+        size_t max_response;   /* bytes; 0: 1 MiB */
         uint64_t timeout_usec; /* whole exchange; 0: 30 s */
 } HttpRequest;
 

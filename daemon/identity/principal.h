@@ -9,12 +9,12 @@
 typedef struct Principal {
         uid_t uid;
         gid_t gid;
-        pid_t pid;                 /* audit data, never authority; 0: of another pid namespace */
-        uint64_t accepted_usec;    /* CLOCK_BOOTTIME; the peer's process began before */
-        bool has_audit;            /* the members below were read */
-        int audit_error;           /* 0, or -errno: they could not be read and mean nothing */
-        uid_t login_uid;           /* /proc/PID/loginuid, or UID_INVALID */
-        uint32_t audit_session;    /* /proc/PID/sessionid, or UINT32_MAX */
+        pid_t pid;              /* audit data, never authority; 0: of another pid namespace */
+        uint64_t accepted_usec; /* CLOCK_BOOTTIME; the peer's process began before */
+        bool has_audit;         /* the members below were read */
+        int audit_error;        /* 0, or -errno: they could not be read and mean nothing */
+        uid_t login_uid;        /* /proc/PID/loginuid, or UID_INVALID */
+        uint32_t audit_session; /* /proc/PID/sessionid, or UINT32_MAX */
 } Principal;
 
 /* Reads the peer of a connected socket. -EPERM for the overflow uid and invalid uids, which name nobody. */

@@ -169,7 +169,8 @@ static void endpoint_from_diag(uint8_t family, const void *address, uint16_t por
 }
 
 /* Whether the kernel's answer is the connection we asked for, with an owner. */
-static int diag_judge(const struct inet_diag_msg *m, const Endpoint *local, const Endpoint *peer, uid_t *ret_uid) {
+static int diag_judge(
+                const struct inet_diag_msg *m, const Endpoint *local, const Endpoint *peer, uid_t *ret_uid) {
         Endpoint source, destination;
 
         if (m->idiag_family != AF_INET && m->idiag_family != AF_INET6)
@@ -180,7 +181,7 @@ static int diag_judge(const struct inet_diag_msg *m, const Endpoint *local, cons
                 return -ENOENT;
         /* A browser that has shut down its sending half still owns the socket; a listener owns no connection. */
         if (m->idiag_state != TCP_ESTABLISHED && m->idiag_state != TCP_FIN_WAIT1 &&
-            m->idiag_state != TCP_FIN_WAIT2 && m->idiag_state != TCP_CLOSE_WAIT)
+                        m->idiag_state != TCP_FIN_WAIT2 && m->idiag_state != TCP_CLOSE_WAIT)
                 return -ENOENT;
         if (m->idiag_inode == 0)
                 return -ENOENT;
@@ -210,7 +211,8 @@ static int diag_receive(int fd, const Endpoint *local, const Endpoint *peer, uid
                         return -EBADMSG;
                 return e->error;
         }
-        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+        if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+                        h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
                 return -EBADMSG;
         return diag_judge(NLMSG_DATA(h), local, peer, ret_uid);
 }

@@ -200,7 +200,8 @@ static bool users_look(Users *u, uint64_t now_usec) {
 const char *users_name_within(Users *u, uid_t uid, uint64_t now_usec, uint64_t within_usec) {
         const Slot *slot = users_slot(u, uid);
 
-        if (!slot->name || slot->uid != uid || now_usec - slot->since_usec >= MIN(within_usec, USERS_AT_HAND_USEC))
+        if (!slot->name || slot->uid != uid ||
+                        now_usec - slot->since_usec >= MIN(within_usec, USERS_AT_HAND_USEC))
                 return NULL;
         return users_look(u, now_usec) && file_stamp_equal(&u->seen, &slot->stamp) ? slot->name : NULL;
 }

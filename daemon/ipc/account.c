@@ -24,9 +24,9 @@ struct Account {
         unsigned n_streams;
         unsigned n_refused; /* connections that were refused and are not closed yet */
         uint64_t n_bytes;
-        unsigned n_paid;       /* steps that it may still make */
-        uint64_t paid_usec;    /* monotonic; the time up to which it was given some */
-        uint64_t idle_usec;    /* monotonic; since when it has been charged for nothing */
+        unsigned n_paid;    /* steps that it may still make */
+        uint64_t paid_usec; /* monotonic; the time up to which it was given some */
+        uint64_t idle_usec; /* monotonic; since when it has been charged for nothing */
         Account *idle_next, *idle_previous;
         AccountTurn turn;
 };
@@ -168,7 +168,8 @@ void account_close(Account *account) {
 int account_charge_bytes(Account *account, size_t n) {
         uint64_t sum;
 
-        if (__builtin_add_overflow(account->n_bytes, (uint64_t)n, &sum) || sum > account->accounts->limits.n_bytes)
+        if (__builtin_add_overflow(account->n_bytes, (uint64_t)n, &sum) ||
+                        sum > account->accounts->limits.n_bytes)
                 return -EDQUOT;
         account->n_bytes = sum;
         return 0;

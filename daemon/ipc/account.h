@@ -9,9 +9,9 @@
 
 typedef struct Limits {
         unsigned n_connections;
-        uint64_t n_bytes; /* buffered input and output, and calls as parsed */
-        unsigned n_calls; /* calls in flight, those that go on without their client included */
-        unsigned n_streams; /* calls that answer again and again, and upgraded connections */
+        uint64_t n_bytes;         /* buffered input and output, and calls as parsed */
+        unsigned n_calls;         /* calls in flight, those that go on without their client included */
+        unsigned n_streams;       /* calls that answer again and again, and upgraded connections */
         unsigned n_steps_per_sec; /* messages and reads at the public door; 0: no limit */
 } Limits;
 

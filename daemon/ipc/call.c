@@ -111,7 +111,9 @@ static int call_send_text(Call *call, const char *text, size_t n) {
         r = connection_send(c, text, n);
         if (r < 0) {
                 if (r == -EDQUOT)
-                        log_budget_line(c->server->log, LOG_INFO, c->payer, "closing a connection of uid %u: it does not read its answers", (unsigned)c->principal.uid);
+                        log_budget_line(c->server->log, LOG_INFO, c->payer,
+                                        "closing a connection of uid %u: it does not read its answers",
+                                        (unsigned)c->principal.uid);
                 connection_close(c);
         }
         return r;
@@ -162,7 +164,8 @@ static int call_answer(Call *call, json_object *body) {
 }
 
 int call_reply(Call *call, json_object *parameters) {
-        return call_answer(call, json_build("parameters", 'o', parameters ?: json_object_new_object(), NULL));
+        return call_answer(
+                        call, json_build("parameters", 'o', parameters ?: json_object_new_object(), NULL));
 }
 
 int call_reply_text(Call *call, const char *parameters, size_t n) {
@@ -191,11 +194,13 @@ int call_notify(Call *call, json_object *parameters) {
 }
 
 int call_error(Call *call, const char *name, json_object *parameters) {
-        return call_answer(call, json_build("error", 's', name, "parameters", 'o', parameters ?: json_object_new_object(), NULL));
+        return call_answer(call, json_build("error", 's', name, "parameters", 'o',
+                                                 parameters ?: json_object_new_object(), NULL));
 }
 
 int call_invalid_parameter(Call *call, const char *field) {
-        return call_error(call, "org.varlink.service.InvalidParameter", json_build("parameter", 's', field, NULL));
+        return call_error(call, "org.varlink.service.InvalidParameter",
+                        json_build("parameter", 's', field, NULL));
 }
 
 /* No method runs that was not admitted. */
@@ -203,7 +208,8 @@ static int call_handle(Call *call) {
         Server *s = call->server;
         int r = s->options.admit ? s->options.admit(call, call->method, s->options.userdata) : 0;
 
-        return r != 0 ? MIN(r, 0) : call->method->handle(call, call->message.parameters, s->options.userdata);
+        return r != 0 ? MIN(r, 0)
+                      : call->method->handle(call, call->message.parameters, s->options.userdata);
 }
 
 static int call_fiber(void *userdata) {
@@ -247,7 +253,8 @@ static void call_fiber_done(int result, void *userdata) {
                 connection_close(call->connection);
         else if (!call->is_answered) {
                 assert(result < 0 || !call->connection);
-                call->server->options.fault(call, result < 0 ? result : -EIO, call->server->options.userdata);
+                call->server->options.fault(
+                                call, result < 0 ? result : -EIO, call->server->options.userdata);
         }
 }
 
@@ -278,11 +285,13 @@ static int call_admit(Call *call, const Interface *interface) {
         const Message *message = &call->message;
 
         if (message->is_upgrade != m->is_upgrade)
-                return call_error(call, "org.varlink.service.MethodNotImplemented", json_build("method", 's', message->method, NULL));
+                return call_error(call, "org.varlink.service.MethodNotImplemented",
+                                json_build("method", 's', message->method, NULL));
         if (m->needs_more && !message->is_more)
                 return call_error(call, "org.varlink.service.ExpectedMore", NULL);
         /* Methods with parameters know theirs; those without would never look. */
-        if (json_object_object_length(message->parameters) > 0 && introspection_takes_nothing(interface->description, m->name))
+        if (json_object_object_length(message->parameters) > 0 &&
+                        introspection_takes_nothing(interface->description, m->name))
                 return introspection_refuse_members(call);
         if (message->is_upgrade || (message->is_more && m->is_stream)) {
                 int r = account_charge_stream(call->account);
@@ -307,15 +316,18 @@ static int call_dispatch(Call *call) {
         const char *method = call->message.method, *dot = strrchr(method, '.');
 
         if (!dot)
-                return call_error(call, "org.varlink.service.InterfaceNotFound", json_build("interface", 's', method, NULL));
+                return call_error(call, "org.varlink.service.InterfaceNotFound",
+                                json_build("interface", 's', method, NULL));
         if (startswith(method, "org.varlink.service."))
                 return introspection_dispatch(call, dot + 1);
 
-        const Interface *interface = server_find_interface(call->server, call->door, method, (size_t)(dot - method));
+        const Interface *interface =
+                        server_find_interface(call->server, call->door, method, (size_t)(dot - method));
         if (!interface) {
                 _cleanup_(freep) char *name = strndup(method, (size_t)(dot - method));
 
-                return call_error(call, "org.varlink.service.InterfaceNotFound", json_build("interface", 's', name, NULL));
+                return call_error(call, "org.varlink.service.InterfaceNotFound",
+                                json_build("interface", 's', name, NULL));
         }
         for (const Method *m = interface->methods; m->name; m++)
                 if (streq(m->name, dot + 1)) {
@@ -323,7 +335,8 @@ static int call_dispatch(Call *call) {
                         break;
                 }
         if (!call->method)
-                return call_error(call, "org.varlink.service.MethodNotFound", json_build("method", 's', method, NULL));
+                return call_error(call, "org.varlink.service.MethodNotFound",
+                                json_build("method", 's', method, NULL));
         return call_admit(call, interface);
 }
 
@@ -338,7 +351,12 @@ int call_start(Connection *c, Message *message, size_t cost) {
                 account_release_bytes(c->account, cost);
                 return -ENOMEM;
         }
-        *call = (Call){ .n_ref = 1, .connection = c, .server = c->server, .principal = c->principal, .door = c->door, .message = *message };
+        *call = (Call){ .n_ref = 1,
+                .connection = c,
+                .server = c->server,
+                .principal = c->principal,
+                .door = c->door,
+                .message = *message };
 
         c->call = call_ref(call);
         c->state = CONNECTION_CALLING;

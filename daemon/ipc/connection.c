@@ -33,13 +33,16 @@ static int connection_set_interest(Connection *c, uint32_t interest) {
 }
 
 static int connection_update_interest(Connection *c) {
-        return connection_set_interest(c, EPOLLIN | EPOLLRDHUP | EPOLLET | (c->output.size > 0 ? EPOLLOUT : 0));
+        return connection_set_interest(
+                        c, EPOLLIN | EPOLLRDHUP | EPOLLET | (c->output.size > 0 ? EPOLLOUT : 0));
 }
 
 /* Who is charged. A login user may hold tens of thousands of uids (subuid(5)) and connect as each of them; one account for
  * all that are nobody's login keeps descriptors for the rest. */
 static uid_t connection_payer(const Server *s, Door door, uid_t uid) {
-        return door == DOOR_PUBLIC && s->options.strangers_from > 0 && uid >= s->options.strangers_from ? UID_INVALID : uid;
+        return door == DOOR_PUBLIC && s->options.strangers_from > 0 && uid >= s->options.strangers_from
+                               ? UID_INVALID
+                               : uid;
 }
 
 int connection_new(Server *s, int fd, Door door, bool has_witness) {
@@ -57,8 +60,8 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
         payer = connection_payer(s, door, principal.uid);
         r = accounts_open(server_accounts(s, door), payer, &account);
         if (r < 0) {
-                log_budget_line(s->log, LOG_INFO, payer, "refused a connection of uid %u: %s", (unsigned)principal.uid,
-                                r == -EDQUOT ? "it has too many" : strerror(-r));
+                log_budget_line(s->log, LOG_INFO, payer, "refused a connection of uid %u: %s",
+                                (unsigned)principal.uid, r == -EDQUOT ? "it has too many" : strerror(-r));
                 return r == -EDQUOT && refusal_keep(s, door, payer, fd) >= 0 ? 0 : r;
         }
 
@@ -67,7 +70,13 @@ int connection_new(Server *s, int fd, Door door, bool has_witness) {
                 account_close(account);
                 return -ENOMEM;
         }
-        *c = (Connection){ .server = s, .fd = fd, .door = door, .principal = principal, .account = account, .payer = payer, .is_prepaid = true };
+        *c = (Connection){ .server = s,
+                .fd = fd,
+                .door = door,
+                .principal = principal,
+                .account = account,
+                .payer = payer,
+                .is_prepaid = true };
         account_spend_step(account);
         /* A message, and what one read brought behind its end; the scan holds the message itself to its size. */
         c->input.limit = MESSAGE_SIZE_MAX + READ_SIZE;
@@ -272,8 +281,9 @@ void connection_step(Connection *c) {
         if (r < 0) {
                 /* -EPERM has had its own line. */
                 if (r != -EPIPE && r != -ECONNRESET && r != -EPERM)
-                        log_budget_line(c->server->log, LOG_INFO, c->payer, "closing a connection of uid %u: %s",
-                                        (unsigned)c->principal.uid, reason_to_string(r));
+                        log_budget_line(c->server->log, LOG_INFO, c->payer,
+                                        "closing a connection of uid %u: %s", (unsigned)c->principal.uid,
+                                        reason_to_string(r));
                 connection_end(c, r);
                 return;
         }

@@ -62,11 +62,14 @@ int input_on_partial_timeout(sd_event_source *source, uint64_t usec, void *userd
         while (s->partials && s->partials->partial_since + s->options.message_timeout_usec <= now) {
                 uid_t uid = s->partials->principal.uid;
 
-                log_budget_line(s->log, LOG_INFO, s->partials->payer, "closing a connection of uid %u: its message was not finished in time", (unsigned)uid);
+                log_budget_line(s->log, LOG_INFO, s->partials->payer,
+                                "closing a connection of uid %u: its message was not finished in time",
+                                (unsigned)uid);
                 connection_close(s->partials);
         }
         if (s->partials) {
-                (void)sd_event_source_set_time(s->timer, s->partials->partial_since + s->options.message_timeout_usec);
+                (void)sd_event_source_set_time(
+                                s->timer, s->partials->partial_since + s->options.message_timeout_usec);
                 (void)sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
         }
         connection_free_dead(s);
@@ -119,10 +122,12 @@ static int input_refuse(Connection *c, int reason, uid_t writer) {
 
         if (reason == RECEIVED_OTHER_UID)
                 log_budget_line(log, LOG_NOTICE, c->payer,
-                                "closing a connection: uid %u opened it, but uid %u writes on it", uid, (unsigned)writer);
+                                "closing a connection: uid %u opened it, but uid %u writes on it", uid,
+                                (unsigned)writer);
         else
                 log_budget_line(log, LOG_NOTICE, c->payer, "closing a connection of uid %u: %s", uid,
-                                reason == RECEIVED_DESCRIPTORS ? "it passes descriptors" : "the kernel does not say who writes on it");
+                                reason == RECEIVED_DESCRIPTORS ? "it passes descriptors"
+                                                               : "the kernel does not say who writes on it");
         return -EPERM;
 }
 

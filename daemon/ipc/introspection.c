@@ -6,12 +6,12 @@
 
 static const char service_description[] =
 #include "daemon/ipc/org.varlink.service.inc"
-        ;
+                ;
 
 bool introspection_takes_nothing(const char *description, const char *method) {
         size_t n = strlen(method);
 
-        for (const char *at = description; (at = strstr(at, "\nmethod ")); ) {
+        for (const char *at = description; (at = strstr(at, "\nmethod "));) {
                 at += strlen("\nmethod ");
                 if (strncmp(at, method, n) == 0 && startswith(at + n, "()"))
                         return true;
@@ -21,7 +21,8 @@ bool introspection_takes_nothing(const char *description, const char *method) {
 
 /* The first member, where none belongs; NULL: there is none. */
 static const char *first_member(json_object *parameters) {
-        struct json_object_iterator i = json_object_iter_begin(parameters), end = json_object_iter_end(parameters);
+        struct json_object_iterator i = json_object_iter_begin(parameters),
+                                    end = json_object_iter_end(parameters);
 
         return json_object_iter_equal(&i, &end) ? NULL : json_object_iter_peek_name(&i);
 }
@@ -48,8 +49,9 @@ static int introspection_info(Call *call) {
                         r = json_array_add_string(interfaces, (*i)->name);
         if (r < 0)
                 return r;
-        return call_reply(call, json_build("vendor", 's', o->vendor, "product", 's', o->product, "version", 's', o->version,
-                                "url", 's', o->url, "interfaces", 'o', TAKE_PTR(interfaces), NULL));
+        return call_reply(call, json_build("vendor", 's', o->vendor, "product", 's', o->product, "version",
+                                                's', o->version, "url", 's', o->url, "interfaces", 'o',
+                                                TAKE_PTR(interfaces), NULL));
 }
 
 static int introspection_describe(Call *call) {
@@ -63,20 +65,23 @@ static int introspection_describe(Call *call) {
         for (const Interface *const *i = call->server->options.interfaces; *i; i++)
                 if (((*i)->doors & call->door) && streq((*i)->name, name))
                         return call_reply(call, json_build("description", 's', (*i)->description, NULL));
-        return call_error(call, "org.varlink.service.InterfaceNotFound", json_build("interface", 's', name, NULL));
+        return call_error(call, "org.varlink.service.InterfaceNotFound",
+                        json_build("interface", 's', name, NULL));
 }
 
 int introspection_dispatch(Call *call, const char *method) {
         int r;
 
         if (call->message.is_upgrade)
-                r = call_error(call, "org.varlink.service.MethodNotImplemented", json_build("method", 's', call->message.method, NULL));
+                r = call_error(call, "org.varlink.service.MethodNotImplemented",
+                                json_build("method", 's', call->message.method, NULL));
         else if (streq(method, "GetInfo"))
                 r = introspection_info(call);
         else if (streq(method, "GetInterfaceDescription"))
                 r = introspection_describe(call);
         else
-                r = call_error(call, "org.varlink.service.MethodNotFound", json_build("method", 's', call->message.method, NULL));
+                r = call_error(call, "org.varlink.service.MethodNotFound",
+                                json_build("method", 's', call->message.method, NULL));
         if (r < 0 && !call->is_answered)
                 call->server->options.fault(call, r, call->server->options.userdata);
         return 0;

@@ -54,7 +54,8 @@ static void place_settle(LogBudget *b, Place *p) {
 }
 
 static void timer_set(LogBudget *b, uint64_t usec) {
-        struct itimerspec at = { .it_value = { .tv_sec = (time_t)(usec / USEC_PER_SEC), .tv_nsec = (long)(usec % USEC_PER_SEC * 1000) } };
+        struct itimerspec at = { .it_value = { .tv_sec = (time_t)(usec / USEC_PER_SEC),
+                                                 .tv_nsec = (long)(usec % USEC_PER_SEC * 1000) } };
 
         b->is_set = timerfd_settime(b->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) >= 0;
 }

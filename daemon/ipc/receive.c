@@ -24,7 +24,8 @@ int receive_enable_witness(int fd) {
 
 static bool find_credentials(struct msghdr *message, struct ucred *ret) {
         for (struct cmsghdr *h = CMSG_FIRSTHDR(message); h; h = CMSG_NXTHDR(message, h))
-                if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS && h->cmsg_len == CMSG_LEN(sizeof(*ret))) {
+                if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS &&
+                                h->cmsg_len == CMSG_LEN(sizeof(*ret))) {
                         memcpy(ret, CMSG_DATA(h), sizeof(*ret));
                         return true;
                 }
@@ -37,7 +38,9 @@ int receive_witnessed(int fd, uid_t uid, void *buffer, size_t size, size_t *ret_
                 uint8_t bytes[CMSG_SPACE(sizeof(struct ucred))];
         } control = {};
         struct iovec iov = { buffer, size };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
         struct ucred writer;
         ssize_t n;
 

@@ -35,7 +35,9 @@ int refusal_keep(Server *s, Door door, uid_t payer, int fd) {
                 free(f);
                 return r;
         }
-        *f = (Refusal){ .account = account, .fd = fd, .until_usec = now_monotonic() + s->options.refusal_usec };
+        *f = (Refusal){
+                .account = account, .fd = fd, .until_usec = now_monotonic() + s->options.refusal_usec
+        };
         if (s->refusals_last)
                 s->refusals_last->next = f;
         else {

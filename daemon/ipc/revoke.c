@@ -62,7 +62,8 @@ unsigned server_end_calls(Server *s, uid_t uid, int error) {
         unsigned n = 0;
 
         for (Call *call = s->users; call; call = call->users_next) {
-                if (call->door != DOOR_PUBLIC || (uid != UID_INVALID && call->principal.uid != uid) || call->ended_by < 0)
+                if (call->door != DOOR_PUBLIC || (uid != UID_INVALID && call->principal.uid != uid) ||
+                                call->ended_by < 0)
                         continue;
                 server_sync_event(s);
                 call->ended_by = error;

@@ -30,14 +30,14 @@ typedef struct Connection {
         int fd;
         Door door;
         ConnectionState state;
-        bool has_ended; /* the peer has shut its sending side */
-        bool is_hung_up; /* the peer is gone altogether */
-        bool is_readable; /* epoll has said so, and no read has found nothing since */
-        bool is_writable; /* the same of the output that waits */
-        bool is_listed; /* in the list of half-sent messages */
-        bool is_queued; /* in its uid's queue of those with something to do */
-        bool is_prepaid; /* its next step was paid for when it was accepted */
-        int error; /* to be closed for this at its next step */
+        bool has_ended;    /* the peer has shut its sending side */
+        bool is_hung_up;   /* the peer is gone altogether */
+        bool is_readable;  /* epoll has said so, and no read has found nothing since */
+        bool is_writable;  /* the same of the output that waits */
+        bool is_listed;    /* in the list of half-sent messages */
+        bool is_queued;    /* in its uid's queue of those with something to do */
+        bool is_prepaid;   /* its next step was paid for when it was accepted */
+        int error;         /* to be closed for this at its next step */
         uint32_t interest; /* what epoll was asked for; 0: nothing yet */
         Principal principal;
         Account *account;
@@ -45,8 +45,8 @@ typedef struct Connection {
         Call *call;
         Stream *stream;
         Buffer input, output;
-        size_t input_at;       /* where the bytes begin that are still to be read; those before are done with */
-        size_t input_searched; /* no message ends before this place */
+        size_t input_at; /* where the bytes begin that are still to be read; those before are done with */
+        size_t input_searched;  /* no message ends before this place */
         uint64_t partial_since; /* monotonic; when the half-sent message began */
         struct Connection *next, *previous;
         struct Connection *partial_next, *partial_previous;
@@ -79,7 +79,7 @@ struct Server {
         Connection *connections;
         Connection *partials, *partials_last; /* oldest first */
         Connection *dead;
-        Call *users; /* calls under way whose methods say uses_credentials */
+        Call *users;                       /* calls under way whose methods say uses_credentials */
         Refusal *refusals, *refusals_last; /* oldest first */
         uint8_t *read_buffer;
         bool is_event_due; /* sd-event may have something to do, or has changed since it was armed */
@@ -89,12 +89,12 @@ struct Server {
 struct Call {
         unsigned n_ref;
         Connection *connection; /* NULL once the client has left */
-        Account *account; /* charged for this call until its end; NULL: not charged */
+        Account *account;       /* charged for this call until its end; NULL: not charged */
         Server *server;
         Principal principal;
         Door door;
         Message message;
-        size_t cost; /* bytes charged for the message as parsed */
+        size_t cost;    /* bytes charged for the message as parsed */
         bool is_stream; /* charged as such */
         const Method *method;
         Fiber *fiber;

@@ -31,8 +31,8 @@
 #define STEPS_PER_ROUND   4U /* at least: to ask epoll costs a tenth of a call */
 #define ACCEPTS_PER_ROUND 16
 /* How long a uid that has used up its steps waits for the next ones: short beside what people notice, long beside a wake-up. */
-#define HOLD_USEC         (25 * USEC_PER_MSEC)
-#define PAUSE_USEC        (200 * USEC_PER_MSEC)
+#define HOLD_USEC  (25 * USEC_PER_MSEC)
+#define PAUSE_USEC (200 * USEC_PER_MSEC)
 
 /* Connections and listeners share the epoll set; a listener's pointer is marked by its lowest bit. */
 static void *listener_tag(Listener *l) {
@@ -50,7 +50,8 @@ static void listener_pause(Listener *l) {
                 return;
         l->is_paused = true;
         /* In the name of root, so to speak: whoever caused it, it concerns all. */
-        log_budget_line(l->server->log, LOG_WARNING, 0, "out of descriptors or memory: not accepting for a moment");
+        log_budget_line(l->server->log, LOG_WARNING, 0,
+                        "out of descriptors or memory: not accepting for a moment");
         server_sync_event(l->server);
         (void)sd_event_source_set_time(l->server->resume, now_monotonic() + PAUSE_USEC);
         (void)sd_event_source_set_enabled(l->server->resume, SD_EVENT_ONESHOT);
@@ -79,7 +80,8 @@ static int listener_accept_one(Listener *l) {
                 return 0;
         /* -EDQUOT has had its own line. */
         if (r != -EDQUOT)
-                log_budget_line(l->server->log, LOG_INFO, UID_OVERFLOW, "refused a connection: %s", r == -EPERM ? "its uid names nobody here" : strerror(-r));
+                log_budget_line(l->server->log, LOG_INFO, UID_OVERFLOW, "refused a connection: %s",
+                                r == -EPERM ? "its uid names nobody here" : strerror(-r));
         (void)safe_close(fd);
         return 0;
 }
@@ -187,7 +189,9 @@ static int server_dispatch_event(Server *s) {
 
 /* As epoll_wait(2) takes it: rounded up, so that nobody spins towards a time. */
 static int timeout_to_msec(uint64_t usec) {
-        return usec == UINT64_MAX ? -1 : (int)MIN(usec / USEC_PER_MSEC + (usec % USEC_PER_MSEC > 0), (uint64_t)INT_MAX);
+        return usec == UINT64_MAX ? -1
+                                  : (int)MIN(usec / USEC_PER_MSEC + (usec % USEC_PER_MSEC > 0),
+                                                    (uint64_t)INT_MAX);
 }
 
 static int server_pass(Server *s, uint64_t timeout_usec) {
@@ -258,7 +262,8 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         r = server_open_accounts(s);
         if (r < 0)
                 return r;
-        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, sd_event_get_fd(event), &(struct epoll_event){ .events = EPOLLIN, .data.ptr = s }) < 0)
+        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, sd_event_get_fd(event),
+                            &(struct epoll_event){ .events = EPOLLIN, .data.ptr = s }) < 0)
                 return -errno;
         s->is_event_due = true;
         r = sd_event_add_time_relative(event, &s->timer, CLOCK_MONOTONIC, 0, 0, input_on_partial_timeout, s);
@@ -270,7 +275,8 @@ int server_new(sd_event *event, const ServerOptions *options, Server **ret) {
         r = sd_event_add_time_relative(event, &s->refusal_timer, CLOCK_MONOTONIC, 0, 0, refusal_on_timer, s);
         if (r < 0)
                 return r;
-        r = sd_event_add_time_relative(event, &s->release, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, server_on_release, s);
+        r = sd_event_add_time_relative(
+                        event, &s->release, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, server_on_release, s);
         if (r < 0)
                 return r;
         r = log_budget_new(event, &s->log);

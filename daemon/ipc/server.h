@@ -36,13 +36,13 @@ typedef struct Method {
         MethodClass class;
         MethodHandler handle;
         bool is_fiber;
-        bool is_quick;        /* when it answers before it returns, it has not touched an event source: nothing is to be brought up to date for it */
-        bool records_itself;  /* leaves a record of each call by its own, so the gate leaves none of those it admits */
-        bool is_recorded;     /* each call is worth an audit line that says where the caller comes from; authority always is */
-        bool opens_no_vault;  /* of use or authority, but goes on to be served when the store is one that no vault may be opened of */
-        bool is_stream;       /* may answer `more` with several replies */
-        bool needs_more;      /* makes no sense without `more`: ExpectedMore */
-        bool is_upgrade;      /* for `upgrade` alone; answers with call_upgrade() (stream.h) or an error */
+        bool is_quick; /* when it answers before it returns, it has not touched an event source: nothing is to be brought up to date for it */
+        bool records_itself; /* leaves a record of each call by its own, so the gate leaves none of those it admits */
+        bool is_recorded; /* each call is worth an audit line that says where the caller comes from; authority always is */
+        bool opens_no_vault; /* of use or authority, but goes on to be served when the store is one that no vault may be opened of */
+        bool is_stream;        /* may answer `more` with several replies */
+        bool needs_more;       /* makes no sense without `more`: ExpectedMore */
+        bool is_upgrade;       /* for `upgrade` alone; answers with call_upgrade() (stream.h) or an error */
         bool ends_with_client; /* the fiber is cancelled when the client leaves; otherwise it goes on to its end */
         bool uses_credentials; /* the fiber works with the caller's credentials while it waits, and is cancelled by server_end_calls() */
 } Method;

@@ -25,8 +25,10 @@ struct Stream {
         bool has_told_end;
 };
 
-int call_upgrade(Call *call, json_object *parameters, const StreamHandler *handler, void *userdata, Stream **ret) {
-        _cleanup_(json_putp) json_object *reply = json_build("parameters", 'o', parameters ?: json_object_new_object(), NULL);
+int call_upgrade(Call *call, json_object *parameters, const StreamHandler *handler, void *userdata,
+                Stream **ret) {
+        _cleanup_(json_putp) json_object *reply =
+                        json_build("parameters", 'o', parameters ?: json_object_new_object(), NULL);
         Connection *c = call->connection;
         Stream *stream;
         int r;
@@ -123,8 +125,8 @@ bool stream_is_waiting(Connection *c) {
 
         if (s->is_paused)
                 return false;
-        return c->input.size > c->input_at || (c->is_readable && !c->has_ended) || (c->has_ended && !s->has_told_end) ||
-                (c->has_ended && c->is_hung_up);
+        return c->input.size > c->input_at || (c->is_readable && !c->has_ended) ||
+               (c->has_ended && !s->has_told_end) || (c->has_ended && c->is_hung_up);
 }
 
 int stream_step(Connection *c) {

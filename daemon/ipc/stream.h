@@ -23,7 +23,8 @@ typedef struct StreamHandler {
 /* The final reply to a call with `upgrade`, of a method that says is_upgrade; takes parameters (NULL: none). The reply and what is
  * written later leave in order; nobody waits for that. The stream is charged to the caller's uid until it ends.
  * -EPIPE: the client has left; -ENOMEM, -EDQUOT: it was closed. */
-int call_upgrade(Call *call, json_object *parameters, const StreamHandler *handler, void *userdata, Stream **ret);
+int call_upgrade(Call *call, json_object *parameters, const StreamHandler *handler, void *userdata,
+                Stream **ret);
 
 /* Bytes to the peer. What the peer does not take yet is charged to its uid. On -errno the stream is broken: on_closed follows. */
 int stream_write(Stream *stream, const void *bytes, size_t n);

@@ -25,7 +25,8 @@ static int mcp_message_result(const char *text, size_t n, int64_t id, json_objec
         r = json_parse(text, n, &json_limits_wire, &message);
         if (r < 0)
                 return r;
-        if (r > 0 || json_get_int64(message, "id", &answered) < 0 || answered != id || json_get_object(message, "result", &result) < 0)
+        if (r > 0 || json_get_int64(message, "id", &answered) < 0 || answered != id ||
+                        json_get_object(message, "result", &result) < 0)
                 return FAILED;
         *ret_result = json_object_get(result);
         return 0;
@@ -53,7 +54,8 @@ static int sse_event_result(const char *event, size_t n, int64_t id, json_object
                 at += length + 1;
         }
         if (r >= 0)
-                r = data.size > 0 ? mcp_message_result((char *)data.bytes, data.size, id, ret_result) : FAILED;
+                r = data.size > 0 ? mcp_message_result((char *)data.bytes, data.size, id, ret_result)
+                                  : FAILED;
         buffer_done(&data);
         return r;
 }
@@ -61,7 +63,8 @@ static int sse_event_result(const char *event, size_t n, int64_t id, json_object
 /* Bytes up to and with the empty line that ends an event; all of them where none does. Lines end with LF or CRLF, as servers send them. */
 static size_t sse_event_size(const char *text, size_t n) {
         for (size_t i = 0; i + 1 < n; i++)
-                if (text[i] == '\n' && (text[i + 1] == '\n' || (text[i + 1] == '\r' && i + 2 < n && text[i + 2] == '\n')))
+                if (text[i] == '\n' && (text[i + 1] == '\n' || (text[i + 1] == '\r' && i + 2 < n &&
+                                                                               text[i + 2] == '\n')))
                         return i + (text[i + 1] == '\n' ? 2 : 3);
         return n;
 }
@@ -84,8 +87,8 @@ int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, jso
 typedef struct McpProbe {
         Oauth *oauth;
         const ServiceProfile *profile;
-        const char *upstream; /* what the token is bound to */
-        const char *userinfo; /* where to ask otherwise; NULL: nowhere */
+        const char *upstream;              /* what the token is bound to */
+        const char *userinfo;              /* where to ask otherwise; NULL: nowhere */
         const char *id_field, *name_field; /* of that answer */
         const Secret *token;
         char *session; /* Mcp-Session-Id */
@@ -93,7 +96,8 @@ typedef struct McpProbe {
 } McpProbe;
 
 /* Posts one message; with id > 0 its result is wanted. */
-static int mcp_post(McpProbe *p, const char *what, json_object *message, int64_t id, json_object **ret_result) {
+static int mcp_post(
+                McpProbe *p, const char *what, json_object *message, int64_t id, json_object **ret_result) {
         _cleanup_(json_putp) json_object *owned = message;
         HttpHeader headers[] = {
                 { .name = "Authorization", .prefix = "Bearer ", .secret = p->token },
@@ -107,8 +111,14 @@ static int mcp_post(McpProbe *p, const char *what, json_object *message, int64_t
 
         if (!text)
                 return -ENOMEM;
-        const Exchange x = { p->profile->title, what, { .method = "POST", .url = p->upstream, .headers = headers,
-                .n_headers = p->session ? 4 : 3, .body = text, .body_size = strlen(text), .content_type = "application/json" } };
+        const Exchange x = { p->profile->title, what,
+                { .method = "POST",
+                                .url = p->upstream,
+                                .headers = headers,
+                                .n_headers = p->session ? 4 : 3,
+                                .body = text,
+                                .body_size = strlen(text),
+                                .content_type = "application/json" } };
         r = http_perform(p->oauth->http, &x.request, &response, NULL);
         if (r == -ENOMEM || r == -ECANCELED)
                 return r;
@@ -126,7 +136,8 @@ static int mcp_post(McpProbe *p, const char *what, json_object *message, int64_t
         else if (id > 0) {
                 bool is_stream = type && strncasecmp(type, "text/event-stream", 17) == 0;
 
-                r = mcp_answer_parse((const char *)response.body.bytes ?: "", response.body.size, is_stream, id, ret_result);
+                r = mcp_answer_parse((const char *)response.body.bytes ?: "", response.body.size, is_stream,
+                                id, ret_result);
                 if (r == FAILED)
                         r = exchange_failure(&x, p->failure, "the server's answer is not understood");
         } else
@@ -138,24 +149,34 @@ static int mcp_post(McpProbe *p, const char *what, json_object *message, int64_t
 static json_object *mcp_request(int64_t id, const char *method, json_object *params) {
         if (id == 0)
                 return json_build("jsonrpc", 's', "2.0", "method", 's', method, NULL);
-        return json_build("jsonrpc", 's', "2.0", "id", 'i', id, "method", 's', method, "params", 'o', params, NULL);
+        return json_build("jsonrpc", 's', "2.0", "id", 'i', id, "method", 's', method, "params", 'o', params,
+                        NULL);
 }
 
 static int mcp_call_tool(McpProbe *p, const char *tool, json_object **ret_result) {
         json_object *hello = NULL;
         int r;
 
-        r = mcp_post(p, "greeting the server", mcp_request(1, "initialize", json_build("protocolVersion", 's', MCP_PROTOCOL_VERSION,
-                        "capabilities", 'o', json_object_new_object(), "clientInfo", 'o',
-                        json_build("name", 's', "vaultd", "version", 's', VAULTD_VERSION, NULL), NULL)), 1, &hello);
+        r = mcp_post(p, "greeting the server",
+                        mcp_request(1, "initialize",
+                                        json_build("protocolVersion", 's', MCP_PROTOCOL_VERSION,
+                                                        "capabilities", 'o', json_object_new_object(),
+                                                        "clientInfo", 'o',
+                                                        json_build("name", 's', "vaultd", "version", 's',
+                                                                        VAULTD_VERSION, NULL),
+                                                        NULL)),
+                        1, &hello);
         if (r != 0)
                 return r;
         json_object_put(hello);
         r = mcp_post(p, "greeting the server", mcp_request(0, "notifications/initialized", NULL), 0, NULL);
         if (r != 0)
                 return r;
-        return mcp_post(p, "asking whose account it is", mcp_request(2, "tools/call", json_build("name", 's', tool,
-                        "arguments", 'o', json_object_new_object(), NULL)), 2, ret_result);
+        return mcp_post(p, "asking whose account it is",
+                        mcp_request(2, "tools/call",
+                                        json_build("name", 's', tool, "arguments", 'o',
+                                                        json_object_new_object(), NULL)),
+                        2, ret_result);
 }
 
 /* structuredContent, or the first text block that is itself a JSON object. */
@@ -182,13 +203,15 @@ static int mcp_tool_object(json_object *result, json_object **ret) {
         return FAILED;
 }
 
-static int account_from_object(json_object *object, const char *id_field, const char *name_field, char **ret_id, char **ret_name) {
+static int account_from_object(json_object *object, const char *id_field, const char *name_field,
+                char **ret_id, char **ret_name) {
         _cleanup_(freep) char *id = NULL, *name = NULL;
         json_object *value = NULL;
 
         /* Some services number their accounts. */
         if (!json_object_object_get_ex(object, id_field, &value) ||
-            (!json_object_is_type(value, json_type_string) && !json_object_is_type(value, json_type_int)))
+                        (!json_object_is_type(value, json_type_string) &&
+                                        !json_object_is_type(value, json_type_int)))
                 return FAILED;
         const char *text = json_object_get_string(value);
         if (isempty(text) || strlen(text) > ACCOUNT_TEXT_MAX)
@@ -214,9 +237,12 @@ static int account_by_tool(McpProbe *p, char **ret_id, char **ret_name) {
                 return r;
         r = mcp_tool_object(result, &object);
         if (r == 0)
-                r = account_from_object(object, profile->account_id_field ?: "id", profile->account_name_field ?: "name", ret_id, ret_name);
+                r = account_from_object(object, profile->account_id_field ?: "id",
+                                profile->account_name_field ?: "name", ret_id, ret_name);
         if (r == FAILED)
-                r = failure_set(p->failure, FAILURE_UPSTREAM, NULL, "%s: its tool %s does not say whose account it is", profile->title, profile->account_tool);
+                r = failure_set(p->failure, FAILURE_UPSTREAM, NULL,
+                                "%s: its tool %s does not say whose account it is", profile->title,
+                                profile->account_tool);
         return r;
 }
 
@@ -225,8 +251,10 @@ static int account_by_userinfo(McpProbe *p, char **ret_id, char **ret_name) {
                 { .name = "Authorization", .prefix = "Bearer ", .secret = p->token },
                 { .name = "Accept", .value = "application/json" },
         };
-        const Exchange x = { p->profile->title, "asking whose account it is", { .method = "GET", .url = p->userinfo,
-                .headers = headers, .n_headers = ELEMENTSOF(headers) } };
+        const Exchange x = {
+                p->profile->title, "asking whose account it is",
+                { .method = "GET", .url = p->userinfo, .headers = headers, .n_headers = ELEMENTSOF(headers) }
+        };
         _cleanup_(json_putp) json_object *object = NULL;
         unsigned status;
         int r;
@@ -234,10 +262,12 @@ static int account_by_userinfo(McpProbe *p, char **ret_id, char **ret_name) {
         r = exchange_json(p->oauth, &x, &status, &object, NULL, p->failure);
         if (r != 0)
                 return r;
-        r = status == 200 && object ? account_from_object(object, p->id_field, p->name_field, ret_id, ret_name)
-                                    : FAILED;
+        r = status == 200 && object
+                            ? account_from_object(object, p->id_field, p->name_field, ret_id, ret_name)
+                            : FAILED;
         if (r == FAILED)
-                return exchange_failure(&x, p->failure, "the answer does not say whose account it is, HTTP %u", status);
+                return exchange_failure(&x, p->failure,
+                                "the answer does not say whose account it is, HTTP %u", status);
         return r;
 }
 
@@ -257,22 +287,38 @@ static int account_find(McpProbe *p, char **ret_id, char **ret_name, bool *ret_i
         return r;
 }
 
-int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *token, char **ret_id, char **ret_name, Failure *failure) {
-        McpProbe p = { .oauth = o, .profile = profile, .upstream = flow->upstream, .userinfo = flow->authority.userinfo_endpoint,
-                .id_field = profile->account_id_field ?: "sub", .name_field = profile->account_name_field ?: "email", .token = token, .failure = failure };
+int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *token,
+                char **ret_id, char **ret_name, Failure *failure) {
+        McpProbe p = { .oauth = o,
+                .profile = profile,
+                .upstream = flow->upstream,
+                .userinfo = flow->authority.userinfo_endpoint,
+                .id_field = profile->account_id_field ?: "sub",
+                .name_field = profile->account_name_field ?: "email",
+                .token = token,
+                .failure = failure };
         bool is_told;
         int r;
 
         r = account_find(&p, ret_id, ret_name, &is_told);
         if (r == 0 && !is_told)
                 r = failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
-                                "%s: nobody can say whose account it is; an administrator has to set AccountTool= in services.d/%s.conf", profile->title, profile->name);
+                                "%s: nobody can say whose account it is; an administrator has to set "
+                                "AccountTool= in services.d/%s.conf",
+                                profile->title, profile->name);
         return r;
 }
 
-int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id, char **ret_name, Failure *failure) {
-        McpProbe p = { .oauth = o, .profile = profile, .upstream = profile->url, .userinfo = profile->account_url,
-                .id_field = profile->account_id_field ?: "id", .name_field = profile->account_name_field ?: "name", .token = token, .failure = failure };
+int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id,
+                char **ret_name, Failure *failure) {
+        McpProbe p = { .oauth = o,
+                .profile = profile,
+                .upstream = profile->url,
+                .userinfo = profile->account_url,
+                .id_field = profile->account_id_field ?: "id",
+                .name_field = profile->account_name_field ?: "name",
+                .token = token,
+                .failure = failure };
         bool is_told;
 
         return account_find(&p, ret_id, ret_name, &is_told);

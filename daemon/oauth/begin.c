@@ -47,7 +47,8 @@ static int redirect_uri(Oauth *o, const ServiceProfile *p, const char *issuer, c
         if (o->config->external_url)
                 n = asprintf(ret, "%s/callback/%s", o->config->external_url, digest);
         else
-                n = asprintf(ret, "http://%s:%u/callback/%s", p->redirect_host ?: "127.0.0.1", o->config->loopback_port, digest);
+                n = asprintf(ret, "http://%s:%u/callback/%s", p->redirect_host ?: "127.0.0.1",
+                                o->config->loopback_port, digest);
         if (n < 0) {
                 *ret = NULL;
                 return -ENOMEM;
@@ -69,8 +70,9 @@ int oauth_page_link(Oauth *o, const char *ticket, char **ret) {
         return 0;
 }
 
-static int flow_new(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
-                bool is_replacing_account, Discovery *d, Flow **ret, char **ret_ticket) {
+static int flow_new(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p,
+                const char *label, FlowWay way, bool is_replacing_account, Discovery *d, Flow **ret,
+                char **ret_ticket) {
         _cleanup_(flow_freep) Flow *f = calloc(1, sizeof(Flow));
         uint8_t id[16];
         int r;
@@ -92,7 +94,8 @@ static int flow_new(Oauth *o, const Vault *vault, const char *user, const Servic
         f->upstream = strdup(p->url);
         f->resource = strdup(d->resource);
         f->scope = d->scope ? strdup(d->scope) : NULL;
-        if (!f->vault_id || !f->user || !f->host || !f->service || !f->label || !f->upstream || !f->resource || (d->scope && !f->scope))
+        if (!f->vault_id || !f->user || !f->host || !f->service || !f->label || !f->upstream ||
+                        !f->resource || (d->scope && !f->scope))
                 return -ENOMEM;
         f->way = way;
         f->state = FLOW_PENDING;
@@ -102,7 +105,8 @@ static int flow_new(Oauth *o, const Vault *vault, const char *user, const Servic
         f->authority = d->authority;
         d->authority = (Authority){};
         if ((r = new_handle(32, &f->state_text, NULL, f->state_digest)) < 0 ||
-            (r = new_handle(16, NULL, way == FLOW_WAY_PAGE ? ret_ticket : NULL, f->ticket_digest)) < 0)
+                        (r = new_handle(16, NULL, way == FLOW_WAY_PAGE ? ret_ticket : NULL,
+                                         f->ticket_digest)) < 0)
                 return r;
         _cleanup_(freep) char *verifier = random_base64url(32); /* 43 characters, RFC 7636 section 4.1 */
         if (!verifier)
@@ -125,9 +129,11 @@ static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *
         r = flow_record_list(o->store, o->keyring, uid, &list, &n);
         if (r < 0)
                 return r;
-        (void)failure_set(&replaced, FAILURE_FLOW, NULL, "a newer vaultctl connect took the place of this one");
+        (void)failure_set(&replaced, FAILURE_FLOW, NULL,
+                        "a newer vaultctl connect took the place of this one");
         for (size_t i = 0; i < n; i++)
-                if (list[i]->state != FLOW_REVOKING && streq(list[i]->service, service) && streq(list[i]->label, label))
+                if (list[i]->state != FLOW_REVOKING && streq(list[i]->service, service) &&
+                                streq(list[i]->label, label))
                         (void)flow_end(o, TAKE_PTR(list[i]), &replaced);
                 else
                         n_left++;
@@ -137,12 +143,15 @@ static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *
         free(list);
         n_left += work_count(o, WORK_BEGINNING, uid) - 1; /* of which this is one */
         if (n_left >= o->config->flows_per_uid)
-                return failure_set(failure, FAILURE_LIMIT, "Run: vaultctl status", "you have %zu unfinished connections; finish some or wait until they expire", n_left);
+                return failure_set(failure, FAILURE_LIMIT, "Run: vaultctl status",
+                                "you have %zu unfinished connections; finish some or wait until they expire",
+                                n_left);
         return 0;
 }
 
-static int begin_work(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
-                bool is_replacing_account, Flow **ret_flow, char **ret_ticket, Failure *failure) {
+static int begin_work(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p,
+                const char *label, FlowWay way, bool is_replacing_account, Flow **ret_flow,
+                char **ret_ticket, Failure *failure) {
         _cleanup_(secret_freep) Secret *client_secret = NULL;
         _cleanup_(freep) char *redirect = NULL, *ticket = NULL;
         _cleanup_(flow_freep) Flow *flow = NULL;
@@ -174,8 +183,9 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
         return 0;
 }
 
-int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label, FlowWay way,
-                bool is_replacing_account, Flow **ret_flow, char **ret_ticket, Failure *failure) {
+int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label,
+                FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
+                Failure *failure) {
         Work work;
         int r;
 
@@ -185,13 +195,15 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
                 return r;
         r = pace_beginning(o, vault->uid, failure);
         if (r == 0)
-                r = begin_work(o, vault, user, p, label, way, is_replacing_account, ret_flow, ret_ticket, failure);
+                r = begin_work(o, vault, user, p, label, way, is_replacing_account, ret_flow, ret_ticket,
+                                failure);
         work_leave(o, &work);
         return r;
 }
 
 int oauth_authorization_url(const Flow *f, char **ret) {
-        const char *endpoint = f->authority.authorization_endpoint, *verifier = secret_text(f->code_verifier);
+        const char *endpoint = f->authority.authorization_endpoint,
+                   *verifier = secret_text(f->code_verifier);
         _cleanup_(http_url_done) HttpUrl parsed = {};
         Buffer query = {}, url = {};
         uint8_t digest[32];
@@ -204,11 +216,15 @@ int oauth_authorization_url(const Flow *f, char **ret) {
         _cleanup_(freep) char *challenge = base64url_encode(digest, sizeof(digest));
         if (!challenge)
                 return -ENOMEM;
-        if ((r = form_add(&query, "response_type", "code")) >= 0 && (r = form_add(&query, "client_id", f->authority.client_id)) >= 0 &&
-            (r = form_add(&query, "redirect_uri", f->redirect_uri)) >= 0 && (r = form_add(&query, "scope", f->scope)) >= 0 &&
-            (r = form_add(&query, "state", secret_text(f->state_text))) >= 0 && (r = form_add(&query, "code_challenge", challenge)) >= 0 &&
-            (r = form_add(&query, "code_challenge_method", "S256")) >= 0 && (r = form_add(&query, "resource", f->resource)) >= 0 &&
-            f->scope && strstr(f->scope, "offline_access"))
+        if ((r = form_add(&query, "response_type", "code")) >= 0 &&
+                        (r = form_add(&query, "client_id", f->authority.client_id)) >= 0 &&
+                        (r = form_add(&query, "redirect_uri", f->redirect_uri)) >= 0 &&
+                        (r = form_add(&query, "scope", f->scope)) >= 0 &&
+                        (r = form_add(&query, "state", secret_text(f->state_text))) >= 0 &&
+                        (r = form_add(&query, "code_challenge", challenge)) >= 0 &&
+                        (r = form_add(&query, "code_challenge_method", "S256")) >= 0 &&
+                        (r = form_add(&query, "resource", f->resource)) >= 0 && f->scope &&
+                        strstr(f->scope, "offline_access"))
                 r = form_add(&query, "prompt", "consent"); /* OpenID Connect Core section 11 */
         /* An endpoint may end in a question mark with nothing behind it. */
         const char *joint = parsed.query ? "&" : endpoint[strlen(endpoint) - 1] == '?' ? "" : "?";
@@ -233,9 +249,11 @@ int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure) {
         if (r < 0 && r != -ENOENT)
                 return r;
         if (!flow || flow->way != FLOW_WAY_PAGE || flow_is_expired(flow))
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl connect", "this link is not valid, or no longer");
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl connect",
+                                "this link is not valid, or no longer");
         if (flow->state != FLOW_PENDING)
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect", "this link was used already");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect",
+                                "this link was used already");
         *ret = TAKE_PTR(flow);
         return 0;
 }

@@ -20,15 +20,20 @@ static int callback_find(Oauth *o, const char *state, FlowWay way, Flow **ret, F
         int r;
 
         if (isempty(state))
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect", "the answer carries no state; it does not belong to a connection of this host");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect",
+                                "the answer carries no state; it does not belong to a connection of this "
+                                "host");
         sha256(state, strlen(state), digest);
         r = flow_record_read(o->store, o->keyring, digest, &flow);
         if (r < 0 && r != -ENOENT)
                 return r;
         if (!flow || flow->way != way || flow_is_expired(flow))
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect", "this answer belongs to no connection that is waiting for one; it may have expired");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect",
+                                "this answer belongs to no connection that is waiting for one; it may have "
+                                "expired");
         if (flow->state != (way == FLOW_WAY_PAGE ? FLOW_CONTINUED : FLOW_PENDING))
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect", "this answer was used already, or its connection did not start at our page");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect",
+                                "this answer was used already, or its connection did not start at our page");
         *ret = TAKE_PTR(flow);
         return 0;
 }
@@ -41,33 +46,43 @@ static int callback_check_origin(Oauth *o, const Flow *f, const CallbackAnswer *
 
         if (!digest)
                 return -ENOMEM;
-        if (!streq_ptr(a->path, digest) || (a->iss && !streq(a->iss, f->authority.issuer)) || (!a->iss && f->authority.iss_supported))
-                return failure_set(failure, FAILURE_FLOW, NULL, "the answer came from another authorization server than the one that was asked; nothing was stored");
+        if (!streq_ptr(a->path, digest) || (a->iss && !streq(a->iss, f->authority.issuer)) ||
+                        (!a->iss && f->authority.iss_supported))
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "the answer came from another authorization server than the one that was "
+                                "asked; nothing was stored");
         if (f->way == FLOW_WAY_PASTE || o->config->external_url)
                 return 0;
         if (!a->local || !a->peer)
-                return failure_set(failure, FAILURE_FLOW, NULL, "it is not known which user's browser brought this answer; nothing was stored");
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "it is not known which user's browser brought this answer; nothing was "
+                                "stored");
         r = tcp_peer_uid(a->local, a->peer, &owner);
         if (r < 0 || owner != f->uid)
-                return failure_set(failure, FAILURE_FLOW, NULL, "the browser belongs to another user of this host than %s, who began; nothing was stored", f->user);
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "the browser belongs to another user of this host than %s, who began; "
+                                "nothing was stored",
+                                f->user);
         return 0;
 }
 
 static int callback_check_answer(Oauth *o, const Flow *f, const CallbackAnswer *a, Failure *failure) {
         if (a->error) {
-                _cleanup_(freep) char *error = printable(a->error, 100), *text = printable(a->error_description ?: "", 200);
+                _cleanup_(freep) char *error = printable(a->error, 100),
+                                      *text = printable(a->error_description ?: "", 200);
 
                 if (!error || !text)
                         return -ENOMEM;
-                return failure_set(failure, FAILURE_FLOW, NULL, "%s refused: %s%s%s", flow_title(o, f), error, *text ? ", " : "", text);
+                return failure_set(failure, FAILURE_FLOW, NULL, "%s refused: %s%s%s", flow_title(o, f),
+                                error, *text ? ", " : "", text);
         }
         if (isempty(a->code) || strlen(a->code) > 4096)
                 return failure_set(failure, FAILURE_FLOW, NULL, "%s sent no usable code", flow_title(o, f));
         return 0;
 }
 
-int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, const char *account_id, const char *account_name,
-                bool *ret_is_pinned, Failure *failure) {
+int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label,
+                const char *account_id, const char *account_name, bool *ret_is_pinned, Failure *failure) {
         _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
         int r;
 
@@ -78,13 +93,16 @@ int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *
                 *ret_is_pinned = pin != NULL;
         if (!pin || streq(pin->account_id, account_id))
                 return 0;
-        r = failure_set(failure, FAILURE_ACCOUNT_CHANGED, NULL, "%s was connected as %s before, this is %s; nothing was stored", p->title, pin->account_name, account_name);
+        r = failure_set(failure, FAILURE_ACCOUNT_CHANGED, NULL,
+                        "%s was connected as %s before, this is %s; nothing was stored", p->title,
+                        pin->account_name, account_name);
         if (r != FAILED)
                 return r;
         failure->pinned = strdup(pin->account_name);
         failure->offered = strdup(account_name);
         bool is_default = streq(label, "default");
-        if (asprintf(&failure->hint, "Run: vaultctl connect %s%s%s --replace-account", p->name, is_default ? "" : " --as ", is_default ? "" : label) < 0)
+        if (asprintf(&failure->hint, "Run: vaultctl connect %s%s%s --replace-account", p->name,
+                            is_default ? "" : " --as ", is_default ? "" : label) < 0)
                 failure->hint = NULL;
         return failure->hint && failure->pinned && failure->offered ? FAILED : -ENOMEM;
 }
@@ -95,7 +113,10 @@ static int callback_check_pin(Oauth *o, const Flow *f, const ServiceProfile *p, 
 
         r = account_check_pin(o, f->uid, p, f->label, f->account_id, f->account_name, &is_pinned, failure);
         if (r == 0 && !is_pinned && f->way == FLOW_WAY_PASTE && p->paste_back == PASTE_BACK_MATCH)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL, "%s: paste-back is allowed for a known account only; connect through the page once", p->title);
+                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
+                                "%s: paste-back is allowed for a known account only; connect through the "
+                                "page once",
+                                p->title);
         if (r != FAILED || !f->is_replacing_account)
                 return r;
         failure_done(failure);
@@ -106,39 +127,47 @@ static int callback_check_pin(Oauth *o, const Flow *f, const ServiceProfile *p, 
 static void callback_revoke(Oauth *o, const ServiceProfile *p, Flow *f) {
         Failure ignored = {};
 
-        if (token_revoke(o, p->title, &f->authority, f->client_secret, f->access_token, f->refresh_token, &ignored) != 0)
-                log_warning("%s: tokens of a connection that failed could not be revoked: %s", p->title, ignored.message ?: "out of memory");
+        if (token_revoke(o, p->title, &f->authority, f->client_secret, f->access_token, f->refresh_token,
+                            &ignored) != 0)
+                log_warning("%s: tokens of a connection that failed could not be revoked: %s", p->title,
+                                ignored.message ?: "out of memory");
         failure_done(&ignored);
         f->access_token = secret_free(f->access_token);
         f->refresh_token = secret_free(f->refresh_token);
 }
 
 /* Code → tokens → account → quarantine. From the moment the record has the tokens, whoever ends the flow revokes them. */
-static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char *code, char **ret_claim_code, Failure *failure) {
+static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char *code,
+                char **ret_claim_code, Failure *failure) {
         const ServiceProfile *p = config_find_service(o->config, (*flow)->service);
         TokenAnswer tokens = {};
         int r;
 
         if (!p || !streq(p->url, (*flow)->upstream))
-                return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host, or moved, meanwhile", (*flow)->service);
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "%s was taken off this host, or moved, meanwhile", (*flow)->service);
         r = token_redeem(o, *flow, p->title, code, &tokens, failure);
         if (r == 0) {
                 r = flow_keep_tokens(o, vault, flow, &tokens);
                 if (r != 0)
                         callback_revoke(o, p, *flow);
                 if (r == FLOW_MOVED)
-                        r = failure_set(failure, FAILURE_FLOW, NULL, "the connection was given up or replaced meanwhile; nothing was stored");
+                        r = failure_set(failure, FAILURE_FLOW, NULL,
+                                        "the connection was given up or replaced meanwhile; nothing was "
+                                        "stored");
         }
         token_answer_done(&tokens);
         if (r == 0)
-                r = account_ask(o, p, *flow, (*flow)->access_token, &(*flow)->account_id, &(*flow)->account_name, failure);
+                r = account_ask(o, p, *flow, (*flow)->access_token, &(*flow)->account_id,
+                                &(*flow)->account_name, failure);
         if (r == 0)
                 r = callback_check_pin(o, *flow, p, failure);
         return r == 0 ? flow_quarantine(o, vault, flow, ret_claim_code, failure) : r;
 }
 
 /* Success parks a grant. */
-static int callback_work(Oauth *o, Flow **flow, const CallbackAnswer *a, char **ret_claim_code, Failure *failure) {
+static int callback_work(
+                Oauth *o, Flow **flow, const CallbackAnswer *a, char **ret_claim_code, Failure *failure) {
         _cleanup_(vault_freep) Vault *vault = NULL;
         int r;
 
@@ -146,20 +175,23 @@ static int callback_work(Oauth *o, Flow **flow, const CallbackAnswer *a, char **
         if (r < 0)
                 return r;
         if (vault->state != VAULT_ACTIVE)
-                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of %s is closed", (*flow)->user);
+                return failure_set(failure, FAILURE_VAULT_CLOSED, NULL, "the vault of %s is closed",
+                                (*flow)->user);
         r = callback_check_origin(o, *flow, a, failure);
         if (r == 0)
                 r = callback_check_answer(o, *flow, a, failure);
         if (r != 0)
                 return r;
         (*flow)->state = FLOW_EXCHANGING;
-        r = flow_advance(o, vault, flow, failure); /* of two with this state one loses here, and then ends nothing: it moved */
+        r = flow_advance(o, vault, flow,
+                        failure); /* of two with this state one loses here, and then ends nothing: it moved */
         return r == 0 ? callback_redeem(o, vault, flow, a->code, ret_claim_code, failure) : r;
 }
 
 /* From here on the state is used up: what does not park a grant ends the flow, so that nobody waits for it. A shutdown leaves it to the
  * next start. */
-static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret, char **ret_claim_code, Failure *failure) {
+static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret, char **ret_claim_code,
+                Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = taken;
         Failure fault = {};
         int r;
@@ -170,8 +202,9 @@ static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow 
                 return 0;
         }
         if (r < 0 && r != -ECANCELED)
-                (void)failure_set(&fault, FAILURE_FLOW, "Run: vaultctl connect", "%s", r == -ENOSPC ? "vaultd cannot store more: its disk or its map is full"
-                                                                                                    : "vaultd failed; its journal says more");
+                (void)failure_set(&fault, FAILURE_FLOW, "Run: vaultctl connect", "%s",
+                                r == -ENOSPC ? "vaultd cannot store more: its disk or its map is full"
+                                             : "vaultd failed; its journal says more");
         if (r != -ECANCELED)
                 (void)flow_end(o, TAKE_PTR(flow), r < 0 ? &fault : failure);
         failure_done(&fault);
@@ -179,7 +212,8 @@ static int callback_finish(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow 
 }
 
 /* One of few at once; whoever is refused here has not used up the state and may come again. */
-static int callback_in_turn(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret, char **ret_claim_code, Failure *failure) {
+static int callback_in_turn(Oauth *o, Flow *taken, const CallbackAnswer *a, Flow **ret,
+                char **ret_claim_code, Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = taken;
         Work work;
         int r;
@@ -228,8 +262,9 @@ static int pasted_answer_parse(const char *query, PastedAnswer *ret) {
                                : name == 4 && memcmp(query, "code", 4) == 0  ? &p.code
                                : name == 3 && memcmp(query, "iss", 3) == 0   ? &p.iss
                                : name == 5 && memcmp(query, "error", 5) == 0 ? &p.error
-                               : name == 17 && memcmp(query, "error_description", 17) == 0 ? &p.error_description
-                                                                                           : NULL;
+                               : name == 17 && memcmp(query, "error_description", 17) == 0
+                                               ? &p.error_description
+                                               : NULL;
                 if (field && *field)
                         r = -EBADMSG;
                 else if (field)
@@ -255,18 +290,26 @@ int oauth_paste(Oauth *o, uid_t uid, const char *flow_id, const char *url, Flow 
         if (r != 0)
                 return r;
         if (flow->way != FLOW_WAY_PASTE || flow->state != FLOW_PENDING || flow_is_expired(flow))
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect", "this connection does not wait for a pasted address");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl connect",
+                                "this connection does not wait for a pasted address");
 
         const char *query = startswith(url, flow->redirect_uri);
         if (!query || *query != '?' || pasted_answer_parse(query + 1, &pasted) < 0)
-                return failure_set(failure, FAILURE_FLOW, NULL, "that is not the address the browser ended at; it begins with %s?", flow->redirect_uri);
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "that is not the address the browser ended at; it begins with %s?",
+                                flow->redirect_uri);
         if (!pasted.state || !secret_equal(flow->state_text, pasted.state, strlen(pasted.state)))
                 r = failure_set(failure, FAILURE_FLOW, NULL, "that address belongs to another connection");
         else {
                 digest = issuer_digest(flow->authority.issuer);
-                const CallbackAnswer answer = { .path = digest, .state = pasted.state, .code = pasted.code, .iss = pasted.iss,
-                        .error = pasted.error, .error_description = pasted.error_description };
-                r = digest ? callback_in_turn(o, TAKE_PTR(flow), &answer, ret, &claim_code, failure) : -ENOMEM;
+                const CallbackAnswer answer = { .path = digest,
+                        .state = pasted.state,
+                        .code = pasted.code,
+                        .iss = pasted.iss,
+                        .error = pasted.error,
+                        .error_description = pasted.error_description };
+                r = digest ? callback_in_turn(o, TAKE_PTR(flow), &answer, ret, &claim_code, failure)
+                           : -ENOMEM;
         }
         pasted_answer_done(&pasted);
         return r;

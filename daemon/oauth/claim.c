@@ -34,7 +34,8 @@ static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *fa
         int r;
 
         if (left == 0) {
-                r = failure_set(failure, FAILURE_CLAIM, NULL, "that was the third wrong code: the grant is revoked, nothing was stored");
+                r = failure_set(failure, FAILURE_CLAIM, NULL,
+                                "that was the third wrong code: the grant is revoked, nothing was stored");
                 if (r == FAILED && flow_end(o, TAKE_PTR(flow), failure) == FLOW_MOVED)
                         return FLOW_MOVED;
         } else {
@@ -42,7 +43,9 @@ static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *fa
                 r = flow_commit(o, vault, &flow);
                 if (r != 0)
                         return r;
-                r = failure_set(failure, FAILURE_CLAIM, NULL, "that is not the code the page showed; %u %s left", left, left == 1 ? "try" : "tries");
+                r = failure_set(failure, FAILURE_CLAIM, NULL,
+                                "that is not the code the page showed; %u %s left", left,
+                                left == 1 ? "try" : "tries");
         }
         if (r == FAILED)
                 failure->tries_left = left;
@@ -55,7 +58,8 @@ static bool claim_code_matches(Oauth *o, const Flow *f, const char *text) {
 }
 
 /* The caller's parked grant that is meant: the named one, or with a code the one it opens, or the only one. */
-static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const char *text, Flow **ret, Failure *failure) {
+static int claim_find(
+                Oauth *o, uid_t uid, const char *flow_id, const char *text, Flow **ret, Failure *failure) {
         Flow **list = NULL;
         size_t n = 0, n_parked = 0;
         int r;
@@ -68,7 +72,8 @@ static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const char *text
         for (size_t i = 0; i < n; i++) {
                 Flow *f = list[i];
 
-                if (f->uid != uid || f->state != FLOW_QUARANTINED || flow_is_expired(f) || (flow_id && !streq(f->id, flow_id)))
+                if (f->uid != uid || f->state != FLOW_QUARANTINED || flow_is_expired(f) ||
+                                (flow_id && !streq(f->id, flow_id)))
                         continue;
                 n_parked++;
                 if (chosen == n || claim_code_matches(o, f, text))
@@ -80,12 +85,14 @@ static int claim_find(Oauth *o, uid_t uid, const char *flow_id, const char *text
                 (void)flow_free(list[i]);
         free(list);
         if (n_parked == 0)
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status", "there is no such unfinished connection");
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status",
+                                "there is no such unfinished connection");
         return 0;
 }
 
 /* A page's grant opens by its code; a pasted one, whose answer came over the caller's own socket, by a yes to its account. */
-static bool claim_is_proved(Oauth *o, const Flow *f, bool has_code, const char *text, const char *account_id) {
+static bool claim_is_proved(
+                Oauth *o, const Flow *f, bool has_code, const char *text, const char *account_id) {
         if (f->way == FLOW_WAY_PAGE)
                 return has_code && claim_code_matches(o, f, text);
         return account_id && streq(account_id, f->account_id);
@@ -115,7 +122,8 @@ static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         c->scope = f->scope ? strdup(f->scope) : NULL;
         c->account_id = strdup(f->account_id);
         c->account_name = strdup(f->account_name);
-        if (!c->id || !c->service || !c->label || !c->upstream || !c->resource || !c->account_id || !c->account_name || (f->scope && !c->scope))
+        if (!c->id || !c->service || !c->label || !c->upstream || !c->resource || !c->account_id ||
+                        !c->account_name || (f->scope && !c->scope))
                 return -ENOMEM;
         r = authority_copy(&f->authority, &c->authority);
         if (r < 0)
@@ -131,7 +139,8 @@ static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         return 0;
 }
 
-int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id, const char *account_name, StoreBatch *batch) {
+int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id,
+                const char *account_name, StoreBatch *batch) {
         _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
         int r;
 
@@ -172,7 +181,9 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
                 fresh->platform_credential_id = TAKE_PTR(former->platform_credential_id);
         }
         if ((r = store_batch_new(&batch)) < 0 || (r = credential_record_put(batch, vault, fresh)) < 0 ||
-            (r = credential_pin(o, f->uid, f->service, f->label, f->account_id, f->account_name, batch)) < 0 || (r = flow_record_delete(batch, f)) < 0)
+                        (r = credential_pin(o, f->uid, f->service, f->label, f->account_id, f->account_name,
+                                         batch)) < 0 ||
+                        (r = flow_record_delete(batch, f)) < 0)
                 return r;
         r = store_commit(o->store, TAKE_PTR(batch));
         if (r < 0)
@@ -198,8 +209,8 @@ Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key) {
 }
 
 /* One look at the records; FLOW_MOVED when they changed under it. */
-static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool has_code, const char *text, const char *account_id,
-                bool has_workspace_key, Credential **ret, Failure *failure) {
+static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool has_code, const char *text,
+                const char *account_id, bool has_workspace_key, Credential **ret, Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = NULL;
         int r;
 
@@ -211,12 +222,13 @@ static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool ha
 
         const ServiceProfile *profile = config_find_service(o->config, flow->service);
         if (!profile)
-                return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host meanwhile", flow->service);
+                return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host meanwhile",
+                                flow->service);
         return claim_commit(o, vault, flow, oauth_custody(profile, has_workspace_key), ret);
 }
 
-int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id, bool has_workspace_key,
-                Credential **ret, Failure *failure) {
+int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id,
+                bool has_workspace_key, Credential **ret, Failure *failure) {
         _cleanup_(vault_freep) Vault *fresh = NULL;
         char text[16] = "";
         int r;
@@ -231,7 +243,8 @@ int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *c
                 fresh = vault_free(fresh);
                 r = vault_record_read(o->store, o->keyring, vault->uid, &fresh);
                 if (r >= 0)
-                        r = claim_once(o, fresh, flow_id, code != NULL, text, account_id, has_workspace_key, ret, failure);
+                        r = claim_once(o, fresh, flow_id, code != NULL, text, account_id, has_workspace_key,
+                                        ret, failure);
         }
         explicit_bzero(text, sizeof(text));
         return r;

@@ -9,21 +9,25 @@
 #include "util/clock.h"
 
 static int client_choose_method(Discovery *d, bool has_secret, char **ret) {
-        const char *method = !has_secret ? "none" : d->auth_basic || !d->auth_post ? "client_secret_basic" : "client_secret_post";
+        const char *method = !has_secret                      ? "none"
+                             : d->auth_basic || !d->auth_post ? "client_secret_basic"
+                                                              : "client_secret_post";
 
         *ret = strdup(method);
         return *ret ? 0 : -ENOMEM;
 }
 
-static int client_preregistered(const ServiceProfile *p, Discovery *d, Secret **ret_secret, Failure *failure) {
+static int client_preregistered(
+                const ServiceProfile *p, Discovery *d, Secret **ret_secret, Failure *failure) {
         _cleanup_(secret_freep) Secret *secret = NULL;
         int r;
 
         if (p->client_secret_file) {
                 r = secret_read_file(p->client_secret_file, false, &secret);
                 if (r < 0)
-                        return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL, "%s: the client secret file %s cannot be used: %s",
-                                        p->title, p->client_secret_file, strerror(-r));
+                        return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
+                                        "%s: the client secret file %s cannot be used: %s", p->title,
+                                        p->client_secret_file, strerror(-r));
         }
         d->authority.client_id = strdup(p->client_id);
         if (!d->authority.client_id)
@@ -35,22 +39,28 @@ static int client_preregistered(const ServiceProfile *p, Discovery *d, Secret **
 }
 
 static json_object *client_registration_body(Oauth *o, Discovery *d, const char *redirect_uri) {
-        const char *method = d->auth_none ? "none" : d->auth_basic ? "client_secret_basic" : "client_secret_post";
+        const char *method = d->auth_none    ? "none"
+                             : d->auth_basic ? "client_secret_basic"
+                                             : "client_secret_post";
         bool is_loopback = startswith(redirect_uri, "http://");
-        json_object *uris = json_object_new_array(), *grants = json_object_new_array(), *types = json_object_new_array();
+        json_object *uris = json_object_new_array(), *grants = json_object_new_array(),
+                    *types = json_object_new_array();
         _cleanup_(freep) char *name = NULL;
 
         if (!uris || !grants || !types || asprintf(&name, "vaultd on %s", o->hostname) < 0 ||
-            json_array_add_string(uris, redirect_uri) < 0 || json_array_add_string(grants, "authorization_code") < 0 ||
-            json_array_add_string(grants, "refresh_token") < 0 || json_array_add_string(types, "code") < 0) {
+                        json_array_add_string(uris, redirect_uri) < 0 ||
+                        json_array_add_string(grants, "authorization_code") < 0 ||
+                        json_array_add_string(grants, "refresh_token") < 0 ||
+                        json_array_add_string(types, "code") < 0) {
                 json_object_put(uris);
                 json_object_put(grants);
                 json_object_put(types);
                 return NULL;
         }
-        return json_build("client_name", 's', name, "redirect_uris", 'o', uris, "grant_types", 'o', grants, "response_types", 'o', types,
-                        "token_endpoint_auth_method", 's', method, "application_type", 's', is_loopback ? "native" : "web",
-                        "scope", 's', d->scope, NULL);
+        return json_build("client_name", 's', name, "redirect_uris", 'o', uris, "grant_types", 'o', grants,
+                        "response_types", 'o', types, "token_endpoint_auth_method", 's', method,
+                        "application_type", 's', is_loopback ? "native" : "web", "scope", 's', d->scope,
+                        NULL);
 }
 
 /* From the answer to a registration (RFC 7591 section 3.2.1). */
@@ -75,7 +85,9 @@ static int client_from_answer(json_object *answer, Discovery *d, const char *red
                 r = client_choose_method(d, secret, &c->auth_method);
         if (r < 0 || !c->issuer || !c->redirect_uri || !c->client_id || !c->auth_method)
                 return -ENOMEM;
-        if (!streq(c->auth_method, "none") && (!secret || (!streq(c->auth_method, "client_secret_basic") && !streq(c->auth_method, "client_secret_post"))))
+        if (!streq(c->auth_method, "none") &&
+                        (!secret || (!streq(c->auth_method, "client_secret_basic") &&
+                                                    !streq(c->auth_method, "client_secret_post"))))
                 return FAILED;
         if (secret && (r = secret_new_text(secret, &c->client_secret)) < 0)
                 return r;
@@ -87,7 +99,8 @@ static int client_from_answer(json_object *answer, Discovery *d, const char *red
         return 0;
 }
 
-static int client_register(Oauth *o, const ServiceProfile *p, Discovery *d, const char *redirect_uri, Client **ret, Failure *failure) {
+static int client_register(Oauth *o, const ServiceProfile *p, Discovery *d, const char *redirect_uri,
+                Client **ret, Failure *failure) {
         _cleanup_(json_putp) json_object *body = NULL;
         json_object *answer = NULL;
         unsigned status;
@@ -97,15 +110,21 @@ static int client_register(Oauth *o, const ServiceProfile *p, Discovery *d, cons
         const char *text = body ? json_text(body) : NULL;
         if (!text)
                 return -ENOMEM;
-        const Exchange x = { p->title, "registering this host", { .method = "POST", .url = d->registration_endpoint, .body = text,
-                .body_size = strlen(text), .content_type = "application/json" } };
+        const Exchange x = { p->title, "registering this host",
+                { .method = "POST",
+                                .url = d->registration_endpoint,
+                                .body = text,
+                                .body_size = strlen(text),
+                                .content_type = "application/json" } };
         r = exchange_json(o, &x, &status, &answer, NULL, failure);
         if (r != 0)
                 return r;
-        r = (status == 200 || status == 201) && answer ? client_from_answer(answer, d, redirect_uri, ret) : FAILED;
+        r = (status == 200 || status == 201) && answer ? client_from_answer(answer, d, redirect_uri, ret)
+                                                       : FAILED;
         json_scrub(&answer);
         if (r == FAILED)
-                return exchange_failure(&x, failure, "the authorization server refused to register this host, HTTP %u", status);
+                return exchange_failure(&x, failure,
+                                "the authorization server refused to register this host, HTTP %u", status);
         return r;
 }
 
@@ -114,10 +133,12 @@ static int client_use(const Client *c, Discovery *d, Secret **ret_secret) {
         d->authority.client_auth_method = strdup(c->auth_method);
         if (!d->authority.client_id || !d->authority.client_auth_method)
                 return -ENOMEM;
-        return c->client_secret ? secret_new(c->client_secret->bytes, c->client_secret->size, ret_secret) : 0;
+        return c->client_secret ? secret_new(c->client_secret->bytes, c->client_secret->size, ret_secret)
+                                : 0;
 }
 
-int client_ensure(Oauth *o, const ServiceProfile *p, Discovery *d, const char *redirect_uri, Secret **ret_secret, Failure *failure) {
+int client_ensure(Oauth *o, const ServiceProfile *p, Discovery *d, const char *redirect_uri,
+                Secret **ret_secret, Failure *failure) {
         _cleanup_(client_freep) Client *known = NULL, *fresh = NULL;
         _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
         int r;
@@ -128,11 +149,14 @@ int client_ensure(Oauth *o, const ServiceProfile *p, Discovery *d, const char *r
         r = client_record_read(o->store, o->keyring, d->authority.issuer, redirect_uri, &known);
         if (r < 0 && r != -ENOENT)
                 return r;
-        if (known && (known->secret_expires_usec == 0 || known->secret_expires_usec > now_realtime() + 60 * USEC_PER_SEC))
+        if (known && (known->secret_expires_usec == 0 ||
+                                     known->secret_expires_usec > now_realtime() + 60 * USEC_PER_SEC))
                 return client_use(known, d, ret_secret);
         if (!d->registration_endpoint)
                 return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
-                                "%s: its authorization server takes no registrations; an administrator has to set ClientId= in services.d/%s.conf", p->title, p->name);
+                                "%s: its authorization server takes no registrations; an administrator has "
+                                "to set ClientId= in services.d/%s.conf",
+                                p->title, p->name);
 
         r = client_register(o, p, d, redirect_uri, &fresh, failure);
         if (r != 0)

@@ -19,16 +19,22 @@ void discovery_done(Discovery *d) {
 
 /* The server's challenge to an initialize request without credentials. */
 static int discovery_challenge(Oauth *o, const ServiceProfile *p, Challenge *ret, Failure *failure) {
-        static const char body[] =
-                "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":\"" MCP_PROTOCOL_VERSION "\","
-                "\"capabilities\":{},\"clientInfo\":{\"name\":\"vaultd\",\"version\":\"" VAULTD_VERSION "\"}}}";
+        static const char body[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{"
+                                   "\"protocolVersion\":\"" MCP_PROTOCOL_VERSION "\","
+                                   "\"capabilities\":{},\"clientInfo\":{\"name\":\"vaultd\",\"version\":"
+                                   "\"" VAULTD_VERSION "\"}}}";
         const HttpHeader headers[] = {
                 { .name = "Accept", .value = "application/json, text/event-stream" },
                 { .name = "MCP-Protocol-Version", .value = MCP_PROTOCOL_VERSION },
         };
         const Exchange x = { p->title, "asking the server how to connect",
-                { .method = "POST", .url = p->url, .headers = headers, .n_headers = ELEMENTSOF(headers),
-                  .body = body, .body_size = strlen(body), .content_type = "application/json" } };
+                { .method = "POST",
+                                .url = p->url,
+                                .headers = headers,
+                                .n_headers = ELEMENTSOF(headers),
+                                .body = body,
+                                .body_size = strlen(body),
+                                .content_type = "application/json" } };
         HttpResponse response = {};
         json_object *object = NULL;
         unsigned status;
@@ -49,14 +55,22 @@ static int discovery_challenge(Oauth *o, const ServiceProfile *p, Challenge *ret
         if (r < 0)
                 return r;
         if (status != 401)
-                return exchange_failure(&x, failure, "the server answered HTTP %u where a request for authorization was expected", status);
+                return exchange_failure(&x, failure,
+                                "the server answered HTTP %u where a request for authorization was expected",
+                                status);
         return 0;
 }
 
 /* Fetches the first document that is there. */
-static int discovery_fetch(Oauth *o, const ServiceProfile *p, const char *what, char **urls, json_object **ret, Failure *failure) {
+static int discovery_fetch(Oauth *o, const ServiceProfile *p, const char *what, char **urls,
+                json_object **ret, Failure *failure) {
         const HttpHeader accept = { .name = "Accept", .value = "application/json" };
-        Exchange x = { p->title, what, { .method = "GET", .url = urls[0], .headers = &accept, .n_headers = 1, .max_response = 256 * 1024 } };
+        Exchange x = { p->title, what,
+                { .method = "GET",
+                                .url = urls[0],
+                                .headers = &accept,
+                                .n_headers = 1,
+                                .max_response = 256 * 1024 } };
         unsigned status = 0;
         int r;
 
@@ -75,7 +89,8 @@ static int discovery_fetch(Oauth *o, const ServiceProfile *p, const char *what, 
         return exchange_failure(&x, failure, "there is no usable document, HTTP %u", status);
 }
 
-static int discovery_resource(Oauth *o, const ServiceProfile *p, Discovery *d, char **ret_issuer, Failure *failure) {
+static int discovery_resource(
+                Oauth *o, const ServiceProfile *p, Discovery *d, char **ret_issuer, Failure *failure) {
         _cleanup_(strv_freep) char **urls = NULL;
         _cleanup_(json_putp) json_object *document = NULL;
         _cleanup_(freep) char *supported = NULL;
@@ -99,12 +114,14 @@ static int discovery_resource(Oauth *o, const ServiceProfile *p, Discovery *d, c
         if (r == FAILED && reason)
                 r = failure_set(failure, FAILURE_UPSTREAM, NULL, "%s: %s", p->title, reason);
         if (r == 0)
-                d->scope = challenge.scope && scope_is_legal(challenge.scope) ? TAKE_PTR(challenge.scope) : TAKE_PTR(supported);
+                d->scope = challenge.scope && scope_is_legal(challenge.scope) ? TAKE_PTR(challenge.scope)
+                                                                              : TAKE_PTR(supported);
         challenge_done(&challenge);
         return r;
 }
 
-static int discovery_authority(Oauth *o, const ServiceProfile *p, const char *issuer, Discovery *d, bool *ret_offline, Failure *failure) {
+static int discovery_authority(Oauth *o, const ServiceProfile *p, const char *issuer, Discovery *d,
+                bool *ret_offline, Failure *failure) {
         _cleanup_(strv_freep) char **urls = NULL;
         const char *reason = NULL;
         int r;

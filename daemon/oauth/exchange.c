@@ -33,7 +33,8 @@ int exchange_failure(const Exchange *x, Failure *failure, const char *format, ..
         return r;
 }
 
-int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object **ret_object, HttpResponse *ret_response, Failure *failure) {
+int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object **ret_object,
+                HttpResponse *ret_response, Failure *failure) {
         HttpResponse response = {};
         json_object *object = NULL;
         int r;
@@ -44,7 +45,8 @@ int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object
         if (r < 0)
                 return exchange_failure(x, failure, "%s", http_error_text(r));
 
-        r = json_parse((const char *)response.body.bytes ?: "", response.body.size, &json_limits_wire, &object);
+        r = json_parse((const char *)response.body.bytes ?: "", response.body.size, &json_limits_wire,
+                        &object);
         if (r < 0) {
                 http_response_done(&response);
                 return r;
@@ -82,7 +84,8 @@ void json_scrub(json_object **object) {
                 break;
         case json_type_string:
                 /* json-c has no way to ask for this; the text is its own buffer of exactly this length. */
-                explicit_bzero((char *)(uintptr_t)json_object_get_string(*object), (size_t)json_object_get_string_len(*object));
+                explicit_bzero((char *)(uintptr_t)json_object_get_string(*object),
+                                (size_t)json_object_get_string_len(*object));
                 break;
         default:
                 break;

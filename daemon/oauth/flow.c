@@ -62,7 +62,8 @@ int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure) {
         int r = flow_commit(o, vault, flow);
 
         if (r == FLOW_MOVED)
-                return failure_set(failure, FAILURE_FLOW, NULL, "this connection was continued or given up elsewhere");
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "this connection was continued or given up elsewhere");
         return r;
 }
 
@@ -82,11 +83,14 @@ int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure 
                 (void)flow_free(list[i]);
         free(list);
         if (!*ret)
-                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status", "there is no such unfinished connection");
+                return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status",
+                                "there is no such unfinished connection");
         return 0;
 }
 
-static int flow_owner(Oauth *o, int (*look_up)(Store *s, Keyring *k, const uint8_t digest[static 32], Flow **ret), const char *text, uid_t *ret) {
+static int flow_owner(Oauth *o,
+                int (*look_up)(Store *s, Keyring *k, const uint8_t digest[static 32], Flow **ret),
+                const char *text, uid_t *ret) {
         _cleanup_(flow_freep) Flow *flow = NULL;
         uint8_t digest[32];
         int r;
@@ -131,7 +135,8 @@ static int flow_revoke(Oauth *o, Flow *f) {
         Failure ignored = {};
         int r;
 
-        r = token_revoke(o, flow_title(o, f), &f->authority, f->client_secret, f->access_token, f->refresh_token, &ignored);
+        r = token_revoke(o, flow_title(o, f), &f->authority, f->client_secret, f->access_token,
+                        f->refresh_token, &ignored);
         failure_done(&ignored);
         if (r == FAILED)
                 return f->authority.revocation_endpoint && !flow_is_expired(f) ? -EAGAIN : 0;

@@ -83,7 +83,8 @@ int metadata_authority_urls(const char *issuer, char ***ret) {
 
                 texts[n++] = well_known(&url, "oauth-authorization-server", url.path);
                 texts[n++] = well_known(&url, "openid-configuration", url.path);
-                if (!origin || asprintf(&texts[n], "%s%s/.well-known/openid-configuration", origin, url.path) < 0)
+                if (!origin || asprintf(&texts[n], "%s%s/.well-known/openid-configuration", origin,
+                                               url.path) < 0)
                         texts[n] = NULL;
                 n++;
         } else {
@@ -127,7 +128,9 @@ static int scope_list(json_object *array, char **ret) {
 
         for (size_t i = 0; array && i < json_object_array_length(array) && r >= 0; i++) {
                 json_object *scope = json_object_array_get_idx(array, i);
-                const char *text = json_object_is_type(scope, json_type_string) ? json_object_get_string(scope) : NULL;
+                const char *text = json_object_is_type(scope, json_type_string)
+                                                   ? json_object_get_string(scope)
+                                                   : NULL;
 
                 if (!text || !scope_is_legal(text) || strchr(text, ' '))
                         continue;
@@ -141,7 +144,8 @@ static int scope_list(json_object *array, char **ret) {
         return 0;
 }
 
-int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource, char **ret_issuer, char **ret_scope, const char **ret_reason) {
+int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource,
+                char **ret_issuer, char **ret_scope, const char **ret_reason) {
         _cleanup_(freep) char *resource = NULL, *issuer = NULL, *scope = NULL;
         json_object *servers = NULL, *scopes = NULL, *first;
         const char *text = json_string(document, "resource");
@@ -152,7 +156,8 @@ int metadata_read_resource(json_object *document, const char *server_url, char *
         }
         resource = strdup(text);
         (void)json_get_array(document, "authorization_servers", &servers);
-        first = servers && json_object_array_length(servers) > 0 ? json_object_array_get_idx(servers, 0) : NULL;
+        first = servers && json_object_array_length(servers) > 0 ? json_object_array_get_idx(servers, 0)
+                                                                 : NULL;
         if (!json_object_is_type(first, json_type_string) || !is_https_url(json_object_get_string(first))) {
                 *ret_reason = "its resource metadata names no authorization server";
                 return FAILED;
@@ -174,7 +179,8 @@ static bool array_has(json_object *array, const char *text) {
         for (size_t i = 0; array && i < json_object_array_length(array); i++) {
                 json_object *element = json_object_array_get_idx(array, i);
 
-                if (json_object_is_type(element, json_type_string) && streq(json_object_get_string(element), text))
+                if (json_object_is_type(element, json_type_string) &&
+                                streq(json_object_get_string(element), text))
                         return true;
         }
         return false;
@@ -190,7 +196,8 @@ static int endpoint(json_object *document, const char *name, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-int metadata_read_authority(json_object *document, const char *issuer, Discovery *d, bool *ret_offline_access, const char **ret_reason) {
+int metadata_read_authority(json_object *document, const char *issuer, Discovery *d,
+                bool *ret_offline_access, const char **ret_reason) {
         json_object *methods = NULL, *scopes = NULL, *auth = NULL;
         Authority *a = &d->authority;
         int r;
@@ -208,10 +215,10 @@ int metadata_read_authority(json_object *document, const char *issuer, Discovery
         if (!a->issuer)
                 return -ENOMEM;
         if ((r = endpoint(document, "authorization_endpoint", &a->authorization_endpoint)) < 0 ||
-            (r = endpoint(document, "token_endpoint", &a->token_endpoint)) < 0 ||
-            (r = endpoint(document, "revocation_endpoint", &a->revocation_endpoint)) < 0 ||
-            (r = endpoint(document, "userinfo_endpoint", &a->userinfo_endpoint)) < 0 ||
-            (r = endpoint(document, "registration_endpoint", &d->registration_endpoint)) < 0)
+                        (r = endpoint(document, "token_endpoint", &a->token_endpoint)) < 0 ||
+                        (r = endpoint(document, "revocation_endpoint", &a->revocation_endpoint)) < 0 ||
+                        (r = endpoint(document, "userinfo_endpoint", &a->userinfo_endpoint)) < 0 ||
+                        (r = endpoint(document, "registration_endpoint", &d->registration_endpoint)) < 0)
                 return r;
         if (!a->authorization_endpoint || !a->token_endpoint) {
                 *ret_reason = "its authorization server's metadata has no usable endpoints";

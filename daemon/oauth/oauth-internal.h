@@ -33,7 +33,8 @@ typedef struct Exchange {
         HttpRequest request;
 } Exchange;
 /* 0 with *ret_status, and *ret_object when the body is a JSON object (NULL otherwise). FAILED: no answer at all. */
-int exchange_json(Oauth *o, const Exchange *exchange, unsigned *ret_status, json_object **ret_object, HttpResponse *ret_response, Failure *failure);
+int exchange_json(Oauth *o, const Exchange *exchange, unsigned *ret_status, json_object **ret_object,
+                HttpResponse *ret_response, Failure *failure);
 /* Sets an UPSTREAM failure about this exchange. */
 int exchange_failure(const Exchange *exchange, Failure *failure, const char *format, ...) _printf_(3, 4);
 /* Overwrites all strings in the object, then releases it: for answers that carried tokens. */
@@ -44,7 +45,7 @@ int form_add(Buffer *form, const char *name, const char *value);
 /* discovery.c */
 typedef struct Discovery {
         char *resource;
-        char *scope; /* space separated; NULL: ask for none */
+        char *scope;         /* space separated; NULL: ask for none */
         Authority authority; /* client fields empty */
         char *registration_endpoint;
         bool auth_none, auth_basic, auth_post; /* token_endpoint_auth_methods_supported */
@@ -53,10 +54,12 @@ int discovery_run(Oauth *o, const ServiceProfile *profile, Discovery *ret, Failu
 void discovery_done(Discovery *d);
 
 /* metadata.c: pure readers of the two documents. FAILED with *ret_reason (static). */
-int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource, char **ret_issuer, char **ret_scope, const char **ret_reason);
+int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource,
+                char **ret_issuer, char **ret_scope, const char **ret_reason);
 /* Printable ASCII without '"' and '\' (RFC 6749 section 3.3): scopes stand on our page. */
 bool scope_is_legal(const char *scope);
-int metadata_read_authority(json_object *document, const char *issuer, Discovery *discovery, bool *ret_offline_access, const char **ret_reason);
+int metadata_read_authority(json_object *document, const char *issuer, Discovery *discovery,
+                bool *ret_offline_access, const char **ret_reason);
 /* Candidate addresses of an issuer's metadata, in the order to try; NULL-ended, malloc()ed. */
 int metadata_authority_urls(const char *issuer, char ***ret);
 /* Candidate addresses of a server's resource metadata without a hint. */
@@ -67,16 +70,18 @@ static inline void strv_freep(char ***list) {
 }
 
 /* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
-int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri, Secret **ret_secret, Failure *failure);
+int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri,
+                Secret **ret_secret, Failure *failure);
 
 /* claim.c: "c-" and 32 hex digits; NULL without memory. */
 char *credential_id_new(void);
 /* Adds the pin of this account to the batch, in place of an older one. */
-int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id, const char *account_name, StoreBatch *batch);
+int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id,
+                const char *account_name, StoreBatch *batch);
 
 /* callback.c: FAILED (ACCOUNT_CHANGED) when another account is pinned; 0 when none is or it is the same. *ret_is_pinned (optional): one is. */
-int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label, const char *account_id, const char *account_name,
-                bool *ret_is_pinned, Failure *failure);
+int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label,
+                const char *account_id, const char *account_name, bool *ret_is_pinned, Failure *failure);
 
 /* token.c */
 typedef struct TokenAnswer {
@@ -84,17 +89,20 @@ typedef struct TokenAnswer {
         uint64_t expires_usec; /* realtime; 0: not told */
         char *scope;
 } TokenAnswer;
-int token_redeem(Oauth *o, const Flow *flow, const char *title, const char *code, TokenAnswer *ret, Failure *failure);
+int token_redeem(Oauth *o, const Flow *flow, const char *title, const char *code, TokenAnswer *ret,
+                Failure *failure);
 void token_answer_done(TokenAnswer *t);
-int token_revoke(Oauth *o, const char *title, const Authority *authority, const Secret *client_secret, const Secret *access_token,
-                const Secret *refresh_token, Failure *failure);
+int token_revoke(Oauth *o, const char *title, const Authority *authority, const Secret *client_secret,
+                const Secret *access_token, const Secret *refresh_token, Failure *failure);
 /* Reads a token endpoint's answer. Pure. FAILED with *ret_reason (malloc()ed, printable). */
 int token_answer_parse(json_object *object, uint64_t now_usec, TokenAnswer *ret, char **ret_reason);
 
 /* account.c: who the tokens belong to, asked of the service. */
-int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *access_token, char **ret_id, char **ret_name, Failure *failure);
+int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *access_token,
+                char **ret_id, char **ret_name, Failure *failure);
 /* The same for a token that was given by hand; 0 without id and name when the profile names nobody to ask. */
-int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id, char **ret_name, Failure *failure);
+int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id,
+                char **ret_name, Failure *failure);
 /* From an MCP answer body (JSON, or SSE when is_stream) the result of request id. Pure. */
 int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result);
 

@@ -15,7 +15,7 @@
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"
 
-#define PACE_USEC             (60 * USEC_PER_SEC)
+#define PACE_USEC (60 * USEC_PER_SEC)
 /* A person has one browser before them. vaultd-web lets 24 wait at once (web/connection.h). */
 #define EXCHANGES_PER_UID_MAX 4U
 
@@ -38,7 +38,8 @@ int work_enter(Oauth *o, Work *work, WorkKind kind, uid_t uid, Failure *failure)
 
         /* Beginnings count as flows, together with those that were begun (begin.c). */
         if (kind == WORK_EXCHANGE && n >= EXCHANGES_PER_UID_MAX)
-                return failure_set(failure, FAILURE_LIMIT, "Wait until those have come to an end, then try again",
+                return failure_set(failure, FAILURE_LIMIT,
+                                "Wait until those have come to an end, then try again",
                                 "you have %u connections being finished at once", n);
         *work = (Work){ .next = o->works, .uid = uid, .kind = kind };
         o->works = work;

@@ -34,7 +34,8 @@ bool token_is_legal(const ServiceProfile *p, const char *token) {
         return true;
 }
 
-static int identify_in_turn(Oauth *o, uid_t uid, const ServiceProfile *p, const Secret *token, char **ret_id, char **ret_name, Failure *failure) {
+static int identify_in_turn(Oauth *o, uid_t uid, const ServiceProfile *p, const Secret *token, char **ret_id,
+                char **ret_name, Failure *failure) {
         Work work;
         int r;
 
@@ -51,7 +52,8 @@ static int identify_in_turn(Oauth *o, uid_t uid, const ServiceProfile *p, const 
         return r;
 }
 
-int oauth_identify_token(Oauth *o, uid_t uid, const ServiceProfile *p, const Secret *token, char **ret_id, char **ret_name, Failure *failure) {
+int oauth_identify_token(Oauth *o, uid_t uid, const ServiceProfile *p, const Secret *token, char **ret_id,
+                char **ret_name, Failure *failure) {
         if (p->auth == SERVICE_AUTH_OAUTH || !token_is_legal(p, secret_text(token)))
                 return -EINVAL;
         return identify_in_turn(o, uid, p, token, ret_id, ret_name, failure);
@@ -70,8 +72,8 @@ static int hosts_copy(char *const *hosts, char ***ret) {
 }
 
 /* id and name NULL: not known. */
-static int credential_from_token(uid_t uid, const ServiceProfile *p, const char *label, const Secret *token, const char *id, const char *name,
-                Custody custody, Credential **ret) {
+static int credential_from_token(uid_t uid, const ServiceProfile *p, const char *label, const Secret *token,
+                const char *id, const char *name, Custody custody, Credential **ret) {
         _cleanup_(credential_freep) Credential *c = calloc(1, sizeof(Credential));
         bool is_variable = p->auth == SERVICE_AUTH_ENVIRONMENT;
         int r;
@@ -86,7 +88,8 @@ static int credential_from_token(uid_t uid, const ServiceProfile *p, const char 
         c->account_id = strdup(id ?: "");
         c->account_name = strdup(name ?: "");
         c->variable = is_variable ? strdup(p->variable) : NULL;
-        if (!c->id || !c->service || !c->label || !c->upstream || !c->account_id || !c->account_name || (is_variable && !c->variable))
+        if (!c->id || !c->service || !c->label || !c->upstream || !c->account_id || !c->account_name ||
+                        (is_variable && !c->variable))
                 return -ENOMEM;
         r = is_variable ? hosts_copy(p->allowed_hosts, &c->allowed_hosts) : 0;
         if (r >= 0)
@@ -103,7 +106,8 @@ static int credential_from_token(uid_t uid, const ServiceProfile *p, const char 
 }
 
 /* A former credential of the place makes way; what the platform holds of it is kept in view. Of two who keep one at once one wins. */
-static int token_commit(Oauth *o, const Vault *vault, Credential *fresh, Credential **ret_former, Failure *failure) {
+static int token_commit(
+                Oauth *o, const Vault *vault, Credential *fresh, Credential **ret_former, Failure *failure) {
         _cleanup_(credential_freep) Credential *former = NULL;
         _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
         int r;
@@ -120,11 +124,13 @@ static int token_commit(Oauth *o, const Vault *vault, Credential *fresh, Credent
         if (r >= 0)
                 r = credential_record_put(batch, vault, fresh);
         if (r >= 0 && *fresh->account_id)
-                r = credential_pin(o, fresh->uid, fresh->service, fresh->label, fresh->account_id, fresh->account_name, batch);
+                r = credential_pin(o, fresh->uid, fresh->service, fresh->label, fresh->account_id,
+                                fresh->account_name, batch);
         if (r >= 0)
                 r = store_commit(o->store, TAKE_PTR(batch));
         if (r == STORE_CONFLICT)
-                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status", "this connection was changed meanwhile; nothing was stored");
+                return failure_set(failure, FAILURE_FLOW, "Run: vaultctl status",
+                                "this connection was changed meanwhile; nothing was stored");
         if (r == 0)
                 *ret_former = TAKE_PTR(former);
         return r;
@@ -139,12 +145,14 @@ static void revoke_former(Oauth *o, const Credential *former) {
         failure_done(&ignored);
 }
 
-static int check_account(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, const char *id, const char *name, const char *shown_id,
-                bool is_replacing_account, Failure *failure) {
+static int check_account(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, const char *id,
+                const char *name, const char *shown_id, bool is_replacing_account, Failure *failure) {
         int r;
 
         if (!streq_ptr(id, shown_id))
-                return failure_set(failure, FAILURE_FLOW, NULL, "%s says now that the token is %s's; nothing was stored", p->title, name ?: "nobody");
+                return failure_set(failure, FAILURE_FLOW, NULL,
+                                "%s says now that the token is %s's; nothing was stored", p->title,
+                                name ?: "nobody");
         if (!id || is_replacing_account)
                 return 0;
         r = account_check_pin(o, uid, p, label, id, name, NULL, failure);
@@ -156,17 +164,20 @@ static int check_account(Oauth *o, uid_t uid, const ServiceProfile *p, const cha
         return failure->hint ? FAILED : -ENOMEM;
 }
 
-int oauth_keep_token(Oauth *o, const Vault *vault, const ServiceProfile *p, const char *label, const Secret *token, const char *account_id,
-                bool is_replacing_account, bool has_workspace_key, Credential **ret, Failure *failure) {
+int oauth_keep_token(Oauth *o, const Vault *vault, const ServiceProfile *p, const char *label,
+                const Secret *token, const char *account_id, bool is_replacing_account,
+                bool has_workspace_key, Credential **ret, Failure *failure) {
         _cleanup_(credential_freep) Credential *fresh = NULL, *former = NULL;
         _cleanup_(freep) char *id = NULL, *name = NULL;
         int r;
 
         r = oauth_identify_token(o, vault->uid, p, token, &id, &name, failure);
         if (r == 0)
-                r = check_account(o, vault->uid, p, label, id, name, account_id, is_replacing_account, failure);
+                r = check_account(o, vault->uid, p, label, id, name, account_id, is_replacing_account,
+                                failure);
         if (r == 0)
-                r = credential_from_token(vault->uid, p, label, token, id, name, oauth_custody(p, has_workspace_key), &fresh);
+                r = credential_from_token(vault->uid, p, label, token, id, name,
+                                oauth_custody(p, has_workspace_key), &fresh);
         if (r == 0)
                 r = token_commit(o, vault, fresh, &former, failure);
         if (r != 0)

@@ -118,7 +118,8 @@ static int end_unfinished(Oauth *o, Flow *taken) {
         Failure why = {};
         int r;
 
-        (void)failure_set(&why, FAILURE_FLOW, "Run: vaultctl connect", "the connection to %s was not finished in time", flow_title(o, flow));
+        (void)failure_set(&why, FAILURE_FLOW, "Run: vaultctl connect",
+                        "the connection to %s was not finished in time", flow_title(o, flow));
         r = flow_end(o, TAKE_PTR(flow), &why);
         failure_done(&why);
         if (r < 0 && r != -EAGAIN && r != -ECANCELED)
@@ -167,7 +168,7 @@ static void sweep_start_revokers(Oauth *o) {
         for (Sweep *s = o->sweeps, *next; s; s = next) {
                 next = s->next;
                 while (s->n_revokers < MIN((size_t)REVOKERS_MAX, s->n_dues) &&
-                       fiber_spawn(o->event, revoker, revoker_done, s, NULL) >= 0)
+                                fiber_spawn(o->event, revoker, revoker_done, s, NULL) >= 0)
                         s->n_revokers++;
                 if (s->n_revokers == 0)
                         sweep_free(s); /* no memory now: the next sweep finds them again */
@@ -216,8 +217,12 @@ int oauth_new(const OauthOptions *options, Oauth **ret) {
 
         if (!o)
                 return -ENOMEM;
-        *o = (Oauth){ .event = sd_event_ref(options->event), .http = options->http, .store = options->store,
-                .keyring = options->keyring, .config = options->config, .hostname = strdup(options->hostname) };
+        *o = (Oauth){ .event = sd_event_ref(options->event),
+                .http = options->http,
+                .store = options->store,
+                .keyring = options->keyring,
+                .config = options->config,
+                .hostname = strdup(options->hostname) };
         if (!o->hostname)
                 return -ENOMEM;
         r = options->is_held ? 0 : fiber_spawn(o->event, oauth_sweep, oauth_sweep_done, o, &o->sweeper);

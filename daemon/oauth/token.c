@@ -36,8 +36,10 @@ static int64_t token_life(json_object *object) {
 }
 
 int token_answer_parse(json_object *object, uint64_t now_usec, TokenAnswer *ret, char **ret_reason) {
-        const char *access = json_string(object, "access_token"), *refresh = json_string(object, "refresh_token");
-        const char *error = json_string(object, "error"), *type = json_string(object, "token_type"), *scope = json_string(object, "scope");
+        const char *access = json_string(object, "access_token"),
+                   *refresh = json_string(object, "refresh_token");
+        const char *error = json_string(object, "error"), *type = json_string(object, "token_type"),
+                   *scope = json_string(object, "scope");
         TokenAnswer t = {};
         bool ok = true;
         int r = 0;
@@ -71,7 +73,8 @@ int token_answer_parse(json_object *object, uint64_t now_usec, TokenAnswer *ret,
 
 /* base64(form(id) ":" form(secret)), RFC 6749 section 2.3.1. */
 static int basic_credentials(const char *id, const Secret *client_secret, Secret **ret) {
-        _cleanup_(freep) char *encoded_id = percent_encode(id), *encoded_secret = percent_encode(secret_text(client_secret));
+        _cleanup_(freep) char *encoded_id = percent_encode(id),
+                              *encoded_secret = percent_encode(secret_text(client_secret));
         Buffer pair = {};
         int r;
 
@@ -92,8 +95,8 @@ static int basic_credentials(const char *id, const Secret *client_secret, Secret
 }
 
 /* Sends a form with the client's authentication added. */
-static int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_secret, Buffer *form, unsigned *ret_status,
-                json_object **ret_object, Failure *failure) {
+static int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_secret, Buffer *form,
+                unsigned *ret_status, json_object **ret_object, Failure *failure) {
         _cleanup_(secret_freep) Secret *basic = NULL;
         HttpHeader headers[2] = { { .name = "Accept", .value = "application/json" } };
         size_t n_headers = 1;
@@ -101,7 +104,8 @@ static int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *c
 
         if (client_secret && streq(a->client_auth_method, "client_secret_basic")) {
                 r = basic_credentials(a->client_id, client_secret, &basic);
-                headers[n_headers++] = (HttpHeader){ .name = "Authorization", .prefix = "Basic ", .secret = basic };
+                headers[n_headers++] =
+                                (HttpHeader){ .name = "Authorization", .prefix = "Basic ", .secret = basic };
         } else {
                 r = form_add(form, "client_id", a->client_id);
                 if (r >= 0 && client_secret)
@@ -118,7 +122,8 @@ static int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *c
         return exchange_json(o, x, ret_status, ret_object, NULL, failure);
 }
 
-int token_redeem(Oauth *o, const Flow *f, const char *title, const char *code, TokenAnswer *ret, Failure *failure) {
+int token_redeem(Oauth *o, const Flow *f, const char *title, const char *code, TokenAnswer *ret,
+                Failure *failure) {
         Exchange x = { title, "exchanging the code", { .url = f->authority.token_endpoint } };
         _cleanup_(freep) char *reason = NULL;
         json_object *object = NULL;
@@ -126,9 +131,11 @@ int token_redeem(Oauth *o, const Flow *f, const char *title, const char *code, T
         Buffer form = {};
         int r;
 
-        if ((r = form_add(&form, "grant_type", "authorization_code")) >= 0 && (r = form_add(&form, "code", code)) >= 0 &&
-            (r = form_add(&form, "redirect_uri", f->redirect_uri)) >= 0 && (r = form_add(&form, "resource", f->resource)) >= 0 &&
-            (r = form_add(&form, "code_verifier", secret_text(f->code_verifier))) >= 0)
+        if ((r = form_add(&form, "grant_type", "authorization_code")) >= 0 &&
+                        (r = form_add(&form, "code", code)) >= 0 &&
+                        (r = form_add(&form, "redirect_uri", f->redirect_uri)) >= 0 &&
+                        (r = form_add(&form, "resource", f->resource)) >= 0 &&
+                        (r = form_add(&form, "code_verifier", secret_text(f->code_verifier))) >= 0)
                 r = token_post(o, &x, &f->authority, f->client_secret, &form, &status, &object, failure);
         buffer_done(&form);
         if (r != 0)
@@ -139,35 +146,43 @@ int token_redeem(Oauth *o, const Flow *f, const char *title, const char *code, T
         if (r == 0 && !ret->access_token)
                 r = FAILED;
         if (r == FAILED)
-                return exchange_failure(&x, failure, "the authorization server did not give a token: %s, HTTP %u", reason ?: "no JSON in the answer", status);
+                return exchange_failure(&x, failure,
+                                "the authorization server did not give a token: %s, HTTP %u",
+                                reason ?: "no JSON in the answer", status);
         return r;
 }
 
-static int token_revoke_one(Oauth *o, const char *title, const Authority *a, const Secret *client_secret, const Secret *token,
-                const char *hint, Failure *failure) {
+static int token_revoke_one(Oauth *o, const char *title, const Authority *a, const Secret *client_secret,
+                const Secret *token, const char *hint, Failure *failure) {
         Exchange x = { title, "revoking the grant", { .url = a->revocation_endpoint } };
         _cleanup_(json_putp) json_object *object = NULL;
         unsigned status = 0;
         Buffer form = {};
         int r;
 
-        if ((r = form_add(&form, "token", secret_text(token))) >= 0 && (r = form_add(&form, "token_type_hint", hint)) >= 0)
+        if ((r = form_add(&form, "token", secret_text(token))) >= 0 &&
+                        (r = form_add(&form, "token_type_hint", hint)) >= 0)
                 r = token_post(o, &x, a, client_secret, &form, &status, &object, failure);
         buffer_done(&form);
         if (r != 0)
                 return r;
         /* 200 also for tokens that are unknown by now (RFC 7009 section 2.2). */
-        return status == 200 || status == 204 ? 0 : exchange_failure(&x, failure, "the authorization server answered HTTP %u", status);
+        return status == 200 || status == 204
+                               ? 0
+                               : exchange_failure(&x, failure, "the authorization server answered HTTP %u",
+                                                 status);
 }
 
-int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *client_secret, const Secret *access_token,
-                const Secret *refresh_token, Failure *failure) {
+int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *client_secret,
+                const Secret *access_token, const Secret *refresh_token, Failure *failure) {
         int r = 0;
 
         if (!access_token && !refresh_token)
                 return 0;
         if (!a->revocation_endpoint)
-                return failure_set(failure, FAILURE_UPSTREAM, NULL, "%s offers no way to revoke; remove the access in your account there", title);
+                return failure_set(failure, FAILURE_UPSTREAM, NULL,
+                                "%s offers no way to revoke; remove the access in your account there",
+                                title);
         /* The refresh token first: at most servers the whole family goes with it. */
         if (refresh_token)
                 r = token_revoke_one(o, title, a, client_secret, refresh_token, "refresh_token", failure);
@@ -180,6 +195,9 @@ int oauth_revoke_credential(Oauth *o, const Credential *c, Failure *failure) {
         const ServiceProfile *p = config_find_service(o->config, c->service);
 
         if (c->kind != CREDENTIAL_OAUTH)
-                return failure_set(failure, FAILURE_UPSTREAM, NULL, "%s hands out such tokens by hand; take this one back there", p ? p->title : c->service);
-        return token_revoke(o, p ? p->title : c->service, &c->authority, c->client_secret, c->access_token, c->refresh_token, failure);
+                return failure_set(failure, FAILURE_UPSTREAM, NULL,
+                                "%s hands out such tokens by hand; take this one back there",
+                                p ? p->title : c->service);
+        return token_revoke(o, p ? p->title : c->service, &c->authority, c->client_secret, c->access_token,
+                        c->refresh_token, failure);
 }

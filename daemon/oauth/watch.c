@@ -19,7 +19,8 @@ void watch_notify(Oauth *o, const char *flow_id, const Failure *why) {
                         continue;
                 if (why && !w->has_ended) {
                         w->has_ended = true;
-                        (void)failure_set(w->failure, why->kind, why->hint, "%s", why->message ?: "the connection ended");
+                        (void)failure_set(w->failure, why->kind, why->hint, "%s",
+                                        why->message ?: "the connection ended");
                         w->failure->title = why->title ? strdup(why->title) : NULL;
                         w->failure->pinned = why->pinned ? strdup(why->pinned) : NULL;
                         w->failure->offered = why->offered ? strdup(why->offered) : NULL;
@@ -41,7 +42,8 @@ static int watch_look(Oauth *o, uid_t uid, FlowWatch *w, Flow **ret) {
         if (r < 0)
                 return r;
         if (r == FAILED)
-                return failure_set(w->failure, FAILURE_FLOW, "Run: vaultctl connect", "the connection was given up or has expired");
+                return failure_set(w->failure, FAILURE_FLOW, "Run: vaultctl connect",
+                                "the connection was given up or has expired");
         if (flow->state != FLOW_QUARANTINED)
                 return -EAGAIN;
         *ret = TAKE_PTR(flow);
@@ -49,7 +51,9 @@ static int watch_look(Oauth *o, uid_t uid, FlowWatch *w, Flow **ret) {
 }
 
 int oauth_wait(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure) {
-        FlowWatch watch = { .next = o->watches, .flow_id = flow_id, .fiber = fiber_current(), .failure = failure };
+        FlowWatch watch = {
+                .next = o->watches, .flow_id = flow_id, .fiber = fiber_current(), .failure = failure
+        };
         int r;
 
         o->watches = &watch;

@@ -153,7 +153,8 @@ int agent_definition(const SessionPlan *plan, Definition *ret, Failure *failure)
                                 SERVERS_MAX);
         for (size_t i = 0; i < plan->n; i++)
                 if (plan->services[i]->auth != SERVICE_AUTH_ENVIRONMENT) /* a variable has no server */
-                        entries[n++] = (PlanEntry){ plan->services[i], plan->policies ? plan->policies[i] : NULL };
+                        entries[n++] = (PlanEntry){ plan->services[i],
+                                plan->policies ? plan->policies[i] : NULL };
         if (n > 1)
                 qsort(entries, n, sizeof(PlanEntry), entry_compare);
         r = agent_body(entries, n, plan->model, &body);

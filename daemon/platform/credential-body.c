@@ -85,7 +85,9 @@ static int member_refresh(Buffer *b, const Credential *c) {
 
 /* The platform's word for the kind. */
 static const char *auth_type(const Credential *c) {
-        return c->kind == CREDENTIAL_STATIC_BEARER ? "static_bearer" : c->kind == CREDENTIAL_ENVIRONMENT ? "environment_variable" : "mcp_oauth";
+        return c->kind == CREDENTIAL_STATIC_BEARER ? "static_bearer"
+               : c->kind == CREDENTIAL_ENVIRONMENT ? "environment_variable"
+                                                   : "mcp_oauth";
 }
 
 static int member_oauth(Buffer *b, const Credential *c, bool is_create) {
@@ -123,7 +125,8 @@ static int member_variable(Buffer *b, const Credential *c, bool is_create) {
                 if (r >= 0)
                         r = json_write_string(b, c->allowed_hosts[i]);
         }
-        return r < 0 ? r : buffer_append_text(b, "]},\"injection_location\":{\"header\":true,\"body\":false}");
+        return r < 0 ? r
+                     : buffer_append_text(b, "]},\"injection_location\":{\"header\":true,\"body\":false}");
 }
 
 static int member_auth(Buffer *b, const Credential *c, bool is_create) {
@@ -198,7 +201,8 @@ CredentialMatch credential_compare(const Credential *c, json_object *there) {
         if (!is_ours || !is_address)
                 return CREDENTIAL_REPLACE;
         /* What is the platform's alone by now is there or is lost. */
-        if (c->custody == CUSTODY_PLATFORM && !(c->kind == CREDENTIAL_OAUTH ? c->refresh_token : c->access_token))
+        if (c->custody == CUSTODY_PLATFORM &&
+                        !(c->kind == CREDENTIAL_OAUTH ? c->refresh_token : c->access_token))
                 return CREDENTIAL_KEEP;
         if (c->kind != CREDENTIAL_OAUTH)
                 return CREDENTIAL_UPDATE;

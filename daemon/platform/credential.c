@@ -234,11 +234,13 @@ static int credential_check_alive(Platform *p, const Credential *c, Failure *fai
 static bool credential_is_lost(const Credential *c, json_object *there) {
         json_object *auth = NULL, *refresh = NULL;
 
-        if (c->custody != CUSTODY_PLATFORM || !there || !streq_ptr(object_metadata(there, "vaultd_credential"), c->id))
+        if (c->custody != CUSTODY_PLATFORM || !there ||
+                        !streq_ptr(object_metadata(there, "vaultd_credential"), c->id))
                 return false;
         if (c->kind != CREDENTIAL_OAUTH)
                 return !c->access_token;
-        return !c->refresh_token && json_get_object(there, "auth", &auth) >= 0 && json_get_object(auth, "refresh", &refresh) >= 0;
+        return !c->refresh_token && json_get_object(there, "auth", &auth) >= 0 &&
+               json_get_object(auth, "refresh", &refresh) >= 0;
 }
 
 #define LOST_REASON "it was removed from the Claude Platform, which held it"
@@ -262,7 +264,11 @@ static int credential_note_lost(Platform *p, const Vault *v, const Credential *c
                 r = credential_record_put(batch, v, stored);
         if (r >= 0)
                 r = store_commit(p->store, TAKE_PTR(batch));
-        return r < 0 ? r : credential_reconnect(p, c, "its credential was removed from the Claude Platform, which held the grant", failure);
+        return r < 0 ? r
+                     : credential_reconnect(p, c,
+                                       "its credential was removed from the Claude Platform, which held the "
+                                       "grant",
+                                       failure);
 }
 
 static int credential_push(

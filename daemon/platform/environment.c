@@ -22,7 +22,9 @@ static json_object *environment_hosts(const SessionPlan *plan) {
         size_t n = 0;
 
         for (size_t i = 0; i < plan->n; i++)
-                for (char **h = plan->credentials && plan->credentials[i] ? plan->credentials[i]->allowed_hosts : NULL;
+                for (char **h = plan->credentials && plan->credentials[i]
+                                                ? plan->credentials[i]->allowed_hosts
+                                                : NULL;
                                 h && *h; h++) {
                         const char **grown = reallocarray(hosts, n + 1, sizeof(char *));
 
@@ -44,8 +46,8 @@ int environment_definition(const SessionPlan *plan, Definition *ret) {
 
         if (!hosts)
                 return -ENOMEM;
-        networking = json_build("type", 's', "limited", "allowed_hosts", 'o', hosts,
-                        "allow_mcp_servers", 'b', true, "allow_package_managers", 'b', false, NULL);
+        networking = json_build("type", 's', "limited", "allowed_hosts", 'o', hosts, "allow_mcp_servers",
+                        'b', true, "allow_package_managers", 'b', false, NULL);
         config = json_build("type", 's', "cloud", "networking", 'o', networking, NULL);
         return definition_init(ret, RECORD_ENVIRONMENT,
                         json_build("name", 's', "vaultd", "config", 'o', config, NULL));

@@ -50,7 +50,8 @@ static int recover_vaults(Platform *p, uint64_t until_usec, int *result, Failure
 
                 r = vault_record_walk(p->store, &from, RECORDS_PER_TURN, half_made_visit, &found);
                 for (size_t i = 0; i < found.n; i++)
-                        if (!recover_goes_on(vault_adopt_only(p, found.uids[i], until_usec, failure), result, failure))
+                        if (!recover_goes_on(vault_adopt_only(p, found.uids[i], until_usec, failure), result,
+                                            failure))
                                 return 0;
                 if (r == VAULTS_GO_ON && fiber_sleep(PAUSE_USEC) < 0)
                         return -ECANCELED;
@@ -89,7 +90,8 @@ int platform_recover(Platform *p) {
         if (r >= 0)
                 r = recover_vaults(p, until_usec, &result, &failure);
         for (size_t i = 0; i < n && r >= 0 && result != -ECANCELED; i++)
-                if (!recover_goes_on(session_adopt_only(p, sessions[i]->uid, sessions[i]->id, until_usec, &failure),
+                if (!recover_goes_on(session_adopt_only(p, sessions[i]->uid, sessions[i]->id, until_usec,
+                                                     &failure),
                                     &result, &failure))
                         break;
         agent_session_list_free(sessions, n);

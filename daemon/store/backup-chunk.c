@@ -68,7 +68,8 @@ void backup_recipient(const uint8_t public[static RECOVERY_KEY_SIZE], uint8_t re
         memcpy(ret, digest, 8);
 }
 
-int backup_cipher_init(BackupCipher *ret, const Secret *key, const uint8_t header[static BACKUP_HEADER_SIZE]) {
+int backup_cipher_init(
+                BackupCipher *ret, const Secret *key, const uint8_t header[static BACKUP_HEADER_SIZE]) {
         gcry_cipher_hd_t handle;
         gcry_error_t e;
 
@@ -123,7 +124,8 @@ int backup_chunk_seal(BackupCipher *c, const uint8_t *plain, size_t size, bool i
         return 0;
 }
 
-int backup_chunk_open(BackupCipher *c, const uint8_t *sealed, size_t size, bool is_last, uint8_t *ret_plain) {
+int backup_chunk_open(
+                BackupCipher *c, const uint8_t *sealed, size_t size, bool is_last, uint8_t *ret_plain) {
         int r = cipher_next(c, is_last);
 
         if (r < 0)

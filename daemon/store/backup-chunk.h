@@ -31,7 +31,8 @@ void backup_header_encode(const BackupHeader *header, uint8_t ret[static BACKUP_
 int backup_header_decode(const uint8_t bytes[static BACKUP_HEADER_SIZE], BackupHeader *ret);
 void backup_recipient(const uint8_t public[static RECOVERY_KEY_SIZE], uint8_t ret[static 8]);
 
-int backup_cipher_init(BackupCipher *ret, const Secret *key, const uint8_t header[static BACKUP_HEADER_SIZE]);
+int backup_cipher_init(
+                BackupCipher *ret, const Secret *key, const uint8_t header[static BACKUP_HEADER_SIZE]);
 void backup_cipher_done(BackupCipher *c);
 /* Appends the next chunk. */
 int backup_chunk_seal(BackupCipher *c, const uint8_t *plain, size_t size, bool is_last, Buffer *ret);

@@ -43,7 +43,8 @@ typedef struct BackupHeader {
 typedef struct BackupWriter BackupWriter;
 int backup_writer_new(const uint8_t public[static RECOVERY_KEY_SIZE], const BackupHeader *header,
                 const Secret *keys, Buffer *ret_bytes, BackupWriter **ret);
-int backup_writer_add(BackupWriter *w, const StoreKey *key, const uint8_t *value, size_t size, Buffer *ret_bytes);
+int backup_writer_add(
+                BackupWriter *w, const StoreKey *key, const uint8_t *value, size_t size, Buffer *ret_bytes);
 int backup_writer_add_in_advance(
                 BackupWriter *w, const StoreKey *key, const uint8_t *value, size_t size, Buffer *ret_bytes);
 int backup_writer_finish(BackupWriter *w, Buffer *ret_bytes);
@@ -54,12 +55,14 @@ DEFINE_CLEANUP(BackupWriter *, backup_writer_free)
 typedef struct BackupVisitor {
         int (*header)(const BackupHeader *header, void *userdata); /* not authenticated yet; first */
         int (*keys)(const Secret *keys, void *userdata);           /* once, before any record */
-        int (*record)(const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata);
+        int (*record)(const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance,
+                        void *userdata);
 } BackupVisitor;
 
 /* private: as recovery_parse() gives it; copied. */
 typedef struct BackupReader BackupReader;
-int backup_reader_new(const Secret *private, const BackupVisitor *visitor, void *userdata, BackupReader **ret);
+int backup_reader_new(
+                const Secret *private, const BackupVisitor *visitor, void *userdata, BackupReader **ret);
 /* Takes the next bytes of the file, cut as they come. -EINVAL: no backup of ours; -EPROTONOSUPPORT: of a newer vaultd; -EKEYREJECTED:
  * sealed to another recovery key; -EBADMSG: changed, cut, put together or longer than it was written; -ENOMEM; what a callback said.
  * After an error nothing more may be fed. */

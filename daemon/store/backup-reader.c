@@ -40,7 +40,8 @@ BackupReader *backup_reader_free(BackupReader *r) {
         return NULL;
 }
 
-int backup_reader_new(const Secret *private, const BackupVisitor *visitor, void *userdata, BackupReader **ret) {
+int backup_reader_new(
+                const Secret *private, const BackupVisitor *visitor, void *userdata, BackupReader **ret) {
         _cleanup_(backup_reader_freep) BackupReader *r = calloc(1, sizeof(BackupReader));
         int k;
 

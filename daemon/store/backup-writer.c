@@ -77,8 +77,8 @@ static int write_full(BackupWriter *w, Buffer *ret) {
         return r;
 }
 
-static int write_item(BackupWriter *w, BackupItem type, const StoreKey *key, const uint8_t *value, size_t size,
-                Buffer *ret) {
+static int write_item(BackupWriter *w, BackupItem type, const StoreKey *key, const uint8_t *value,
+                size_t size, Buffer *ret) {
         uint8_t bytes[BACKUP_ITEM_HEAD + 1 + STORE_KEY_MAX] = { (uint8_t)type };
         size_t n = store_key_encode(key, bytes + BACKUP_ITEM_HEAD + 1), total;
         int r;

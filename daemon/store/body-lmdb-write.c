@@ -28,7 +28,8 @@
 
 static _noreturn_ void writer_die(const char *what, int error) {
         log_full(LOG_CRIT, NULL, 0,
-                        "store: %s: %s; memory and disk may disagree, ending. If it happens again, see to the disk, or "
+                        "store: %s: %s; memory and disk may disagree, ending. If it happens again, see to "
+                        "the disk, or "
                         "restore a backup: vaultctl admin restore",
                         what, mdb_strerror(error));
         log_close();
@@ -108,7 +109,8 @@ static int batch_check(LmdbBody *body, MDB_txn *txn, const StoreBatch *b, int *r
                 if (e->type == BATCH_EXPECT_ABSENT)
                         holds = r == MDB_NOTFOUND;
                 else if (e->type == BATCH_EXPECT_PREFIX)
-                        holds = r == 0 && value.mv_size >= e->size && memcmp(value.mv_data, e->value, e->size) == 0;
+                        holds = r == 0 && value.mv_size >= e->size &&
+                                memcmp(value.mv_data, e->value, e->size) == 0;
                 else
                         holds = r == 0 && value.mv_size == e->size &&
                                 (e->size == 0 || memcmp(value.mv_data, e->value, e->size) == 0);

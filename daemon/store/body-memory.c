@@ -106,8 +106,8 @@ static int memory_get(Store *s, const uint8_t *key, size_t key_size, const uint8
         return 0;
 }
 
-static int memory_walk(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size, StoreVisit visit,
-                void *userdata) {
+static int memory_walk(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size,
+                StoreVisit visit, void *userdata) {
         const Version *v = ((MemoryBody *)s->data)->reading;
         bool is_there;
         int r;

@@ -81,7 +81,8 @@ static bool kind_is_whole(const Credential *c) {
 
         if (is_variable ? isempty(c->variable) || !has_hosts : c->variable || c->allowed_hosts)
                 return false;
-        return c->kind == CREDENTIAL_OAUTH || ((c->access_token || c->platform_credential_id) && !c->refresh_token);
+        return c->kind == CREDENTIAL_OAUTH ||
+               ((c->access_token || c->platform_credential_id) && !c->refresh_token);
 }
 
 int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c) {

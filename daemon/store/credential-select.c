@@ -26,7 +26,8 @@ static bool is_candidate(const Credential *c, const CredentialWish *wish) {
 }
 
 /* The level that decides; false: there is no candidate. */
-static bool deciding_level(Credential *const *list, size_t n, const CredentialWish *wish, CredentialLevel *ret) {
+static bool deciding_level(
+                Credential *const *list, size_t n, const CredentialWish *wish, CredentialLevel *ret) {
         bool is_found = false;
 
         for (size_t i = 0; i < n; i++)

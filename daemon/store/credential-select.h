@@ -7,7 +7,7 @@
 
 typedef struct CredentialWish {
         const char *service;
-        const char *label;    /* NULL: whichever there is */
+        const char *label; /* NULL: whichever there is */
         const char *upstream; /* the service's address; what was connected to another one does not count. NULL: any */
         /* The caller named a service account. Without, only what is the user's own counts, so that a missing credential of a person is
          * never made up for by somebody else's. */
@@ -16,9 +16,9 @@ typedef struct CredentialWish {
 
 typedef enum CredentialChoice {
         CREDENTIAL_CHOSEN,
-        CREDENTIAL_NONE,      /* not configured */
-        CREDENTIAL_SEVERAL,   /* equal rank: the caller has to say which */
-        CREDENTIAL_UNUSABLE,  /* the one that is meant needs a new connect */
+        CREDENTIAL_NONE,     /* not configured */
+        CREDENTIAL_SEVERAL,  /* equal rank: the caller has to say which */
+        CREDENTIAL_UNUSABLE, /* the one that is meant needs a new connect */
 } CredentialChoice;
 
 /* The most specific level that has a candidate decides alone, also when its one credential is unusable. *ret_index is written for CHOSEN and

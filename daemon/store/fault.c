@@ -22,7 +22,8 @@
 
 #define ADVICE "If it happens again, restore a backup: vaultctl admin restore"
 
-static const char text[] = "<2>store: the database cannot be read: its disk failed, or the file was damaged or cut short; ending. " ADVICE "\n";
+static const char text[] = "<2>store: the database cannot be read: its disk failed, or the file was damaged "
+                           "or cut short; ending. " ADVICE "\n";
 
 static const int signals[] = { SIGSEGV, SIGBUS };
 static struct sigaction before[ELEMENTSOF(signals)];
@@ -68,7 +69,8 @@ void fault_leave(void) {
 }
 
 void fault_assert(MDB_env *env, const char *message) {
-        log_full(LOG_CRIT, NULL, 0, "store: the database's pages contradict each other (%s); ending. " ADVICE, message);
+        log_full(LOG_CRIT, NULL, 0,
+                        "store: the database's pages contradict each other (%s); ending. " ADVICE, message);
         log_close();
         abort();
 }

@@ -59,8 +59,8 @@ void flow_list_free(Flow **list, size_t n) {
         record_list_free(&flow_type, (void **)list, n);
 }
 
-int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value,
-                size_t size, Flow **ret) {
+int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value, size_t size,
+                Flow **ret) {
         _cleanup_(vault_freep) Vault *v = NULL;
         _cleanup_(flow_freep) Flow *f = NULL;
         int r;

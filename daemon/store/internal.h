@@ -55,7 +55,8 @@ typedef struct StoreBody {
         int (*get)(Store *s, const uint8_t *key, size_t key_size, const uint8_t **ret, size_t *ret_size);
         /* Visits, in key order and from the key first on, what has the first prefix_size bytes of first, until visit returns non-zero.
          * -EIO for a key that is none. */
-        int (*walk)(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size, StoreVisit visit, void *userdata);
+        int (*walk)(Store *s, const uint8_t *first, size_t first_size, size_t prefix_size, StoreVisit visit,
+                        void *userdata);
         /* Commits the group as far as it goes and fills in each result. Whatever is left in doubt ends the process. */
         void (*commit)(Store *s, StoreBatch *group);
         /* store_scrub(), on a fiber; NULL: there is nothing to erase. */
@@ -109,7 +110,8 @@ int behind_decode(const uint8_t *value, size_t size, StoreChain *ret);
 /* Moves the chain on over the changes of the batches from first up to, not including, end whose result is 0. -ENOMEM. */
 int chain_advance(StoreChain *chain, const StoreBatch *first, const StoreBatch *end);
 /* The same from the stored value (NULL: none yet) to the one to be stored. */
-int chain_link(const uint8_t *stored, size_t size, const StoreBatch *first, const StoreBatch *end, Buffer *ret);
+int chain_link(const uint8_t *stored, size_t size, const StoreBatch *first, const StoreBatch *end,
+                Buffer *ret);
 
 /* Starts the writer thread and its event source. */
 int writer_start(Store *s, sd_event *event);

@@ -45,7 +45,8 @@ void seal_thread_end(void);
 int keyring_new_data_key(Keyring *k, uid_t uid, const char *vault_id, Secret **ret_key, Buffer *ret_wrapped);
 int keyring_wrap(Keyring *k, uid_t uid, const char *vault_id, const Secret *key, Buffer *ret_wrapped);
 /* -EBADMSG as unseal(). */
-int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size, Secret **ret_key);
+int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size,
+                Secret **ret_key);
 /* 1: it was wrapped by the key in force; 0: by the previous one or by none. */
 int keyring_wraps(Keyring *k, uid_t uid, const char *vault_id, const void *wrapped, size_t size);
 /* HMAC-SHA256 under a key derived from the KEK for this purpose ("claim", "ticket", …): low-entropy codes are stored only like
@@ -53,7 +54,8 @@ int keyring_wraps(Keyring *k, uid_t uid, const char *vault_id, const void *wrapp
 int keyring_mac(Keyring *k, const char *purpose, const void *bytes, size_t n, uint8_t ret[static 32]);
 /* 1: it is the digest of these bytes under the key in force, or under the one before that this process has known; 0: it is not.
  * For short-lived codes, which a change of the key is not to end. Constant time in the digests. */
-int keyring_mac_matches(Keyring *k, const char *purpose, const void *bytes, size_t n, const uint8_t expected[static 32]);
+int keyring_mac_matches(Keyring *k, const char *purpose, const void *bytes, size_t n,
+                const uint8_t expected[static 32]);
 
 /* Changing the key-encryption key (rekey.c). A keyring may know the previous key beside the one in force: it unwraps what either
  * wrapped, and wraps with the one in force. */

@@ -263,8 +263,8 @@ static int field_encode(const Field *f, const void *object, Buffer *ret) {
 static int record_digest(
                 const StoreKey *key, const uint8_t *bytes, size_t size, uint8_t ret[static DIGEST_SIZE]) {
         uint8_t head[9] = { (uint8_t)key->kind };
-        const gcry_buffer_t parts[] = { { .data = head, .len = sizeof(head) }, { .data = (void *)key->id, .len = key->id_size },
-                { .data = (void *)bytes, .len = size } };
+        const gcry_buffer_t parts[] = { { .data = head, .len = sizeof(head) },
+                { .data = (void *)key->id, .len = key->id_size }, { .data = (void *)bytes, .len = size } };
 
         write_u32(head + 1, key->uid);
         write_u32(head + 5, (uint32_t)key->id_size);
@@ -391,8 +391,8 @@ int record_decode_clear(const RecordType *type, const uint8_t *value, size_t siz
 }
 
 /* Opens a sealed trailer and holds what it says against the clear fields. *ret: digest ‖ sealed fields. */
-static int trailer_unseal(const StoreKey *key, const RecordSeal *with, const uint8_t *value, size_t clear, const uint8_t *bytes,
-                size_t n, Secret **ret) {
+static int trailer_unseal(const StoreKey *key, const RecordSeal *with, const uint8_t *value, size_t clear,
+                const uint8_t *bytes, size_t n, Secret **ret) {
         SealContext context = { key->kind, with->uid, with->vault_id, key->id, key->id_size };
         _cleanup_(secret_freep) Secret *plain = NULL;
         uint8_t digest[DIGEST_SIZE];
@@ -465,8 +465,8 @@ static int append_clear(const uint8_t *value, size_t clear, Buffer *ret) {
         return r;
 }
 
-int record_reseal(const StoreKey *key, const RecordSeal *from, const RecordSeal *to, const uint8_t *value, size_t size,
-                Buffer *ret) {
+int record_reseal(const StoreKey *key, const RecordSeal *from, const RecordSeal *to, const uint8_t *value,
+                size_t size, Buffer *ret) {
         SealContext context = { key->kind, to->uid, to->vault_id, key->id, key->id_size };
         _cleanup_(buffer_done) Buffer fresh = {}, sealed = {};
         _cleanup_(secret_freep) Secret *plain = NULL;

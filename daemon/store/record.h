@@ -16,9 +16,9 @@
  * newer writer may add fields. */
 
 #define RECORD_FORMAT_VERSION 1U
-#define RECORD_TAG_WRAPPED 1U /* a data key wrapped by the keyring; clear; read with record_peek() */
-#define RECORD_TAG_DIGEST  0xFEU
-#define RECORD_TAG_SEALED  0xFFU
+#define RECORD_TAG_WRAPPED    1U /* a data key wrapped by the keyring; clear; read with record_peek() */
+#define RECORD_TAG_DIGEST     0xFEU
+#define RECORD_TAG_SEALED     0xFFU
 
 typedef enum FieldType {
         FIELD_TEXT,   /* char *, absent when NULL, no NUL inside */
@@ -37,26 +37,26 @@ typedef struct Field {
 } Field;
 
 typedef struct RecordType {
-        size_t size; /* of the struct */
+        size_t size;          /* of the struct */
         size_t stored_offset; /* of its Buffer "stored" */
         bool is_sealed;
         const Field *fields; /* at most 64 */
         size_t n_fields;
 } RecordType;
 
-#define RECORD_TYPE(struct_type, table, sealed)                                                           \
-        {                                                                                                 \
-                .size = sizeof(struct_type), .stored_offset = offsetof(struct_type, stored), .is_sealed = (sealed), \
-                .fields = (table), .n_fields = ELEMENTSOF(table),                                         \
+#define RECORD_TYPE(struct_type, table, sealed)                                                             \
+        {                                                                                                   \
+                .size = sizeof(struct_type), .stored_offset = offsetof(struct_type, stored),                \
+                .is_sealed = (sealed), .fields = (table), .n_fields = ELEMENTSOF(table),                    \
         }
-#define FIELD_OF(field_tag, field_type, struct_type, member, ...)                                        \
-        {                                                                                                 \
-                .tag = (field_tag), .type = (field_type), .offset = offsetof(struct_type, member),        \
-                .size = sizeof(((struct_type *)NULL)->member), __VA_ARGS__                                \
+#define FIELD_OF(field_tag, field_type, struct_type, member, ...)                                           \
+        {                                                                                                   \
+                .tag = (field_tag), .type = (field_type), .offset = offsetof(struct_type, member),          \
+                .size = sizeof(((struct_type *)NULL)->member), __VA_ARGS__                                  \
         }
 
-extern const RecordType vault_type, credential_type, flow_type, client_type, agent_session_type, platform_object_type,
-                pinned_account_type;
+extern const RecordType vault_type, credential_type, flow_type, client_type, agent_session_type,
+                platform_object_type, pinned_account_type;
 
 /* The key and binding of a sealed record. */
 typedef struct RecordSeal {
@@ -72,24 +72,25 @@ void *record_free(const RecordType *type, void *object);
 
 /* Appends the whole value. seal: for sealed types only, else NULL. -EINVAL for a missing required field or a number that is out
  * of range. */
-int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal *seal, const void *object, Buffer *ret);
+int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal *seal, const void *object,
+                Buffer *ret);
 
 /* Reading has two steps because the key of a sealed record may be found only through its clear fields. The first is pure; what
  * it yields must not be used before the second has returned 0, which also keeps a copy of the value as `stored`.
  * Both: -EBADMSG, -ENOMEM; object is to be freed either way. */
 int record_decode_clear(const RecordType *type, const uint8_t *value, size_t size, void *object);
-int record_decode_trailer(
-                const RecordType *type, const StoreKey *key, const RecordSeal *seal, const uint8_t *value, size_t size, void *object);
+int record_decode_trailer(const RecordType *type, const StoreKey *key, const RecordSeal *seal,
+                const uint8_t *value, size_t size, void *object);
 /* Both steps, for a record that is not sealed or whose seal is known. */
-int record_decode(
-                const RecordType *type, const StoreKey *key, const RecordSeal *seal, const uint8_t *value, size_t size, void *object);
+int record_decode(const RecordType *type, const StoreKey *key, const RecordSeal *seal, const uint8_t *value,
+                size_t size, void *object);
 
 /* What every value begins with that carries this wrapped key. */
 int record_encode_prefix(const Buffer *wrapped, Buffer *ret);
 /* The same record under another key: clear fields are kept byte for byte (the wrapped key is replaced, or dropped), as are fields that
  * we do not know. value must open under `from`. -EBADMSG as record_decode(), -ENOMEM. */
-int record_reseal(const StoreKey *key, const RecordSeal *from, const RecordSeal *to, const uint8_t *value, size_t size,
-                Buffer *ret);
+int record_reseal(const StoreKey *key, const RecordSeal *from, const RecordSeal *to, const uint8_t *value,
+                size_t size, Buffer *ret);
 /* Whether a value has a sealed trailer; -EBADMSG. */
 int record_is_sealed(const uint8_t *value, size_t size);
 
@@ -97,10 +98,12 @@ int record_is_sealed(const uint8_t *value, size_t size);
 int record_peek(const uint8_t *value, size_t size, uint8_t tag, const uint8_t **ret_bytes, size_t *ret_size);
 
 /* Parses the fields of one section, the secret ones or the others; pure. For record.c and the fuzzer. */
-int record_decode_fields(const RecordType *type, bool is_secret, const uint8_t *bytes, size_t size, void *object);
+int record_decode_fields(
+                const RecordType *type, bool is_secret, const uint8_t *bytes, size_t size, void *object);
 
 /* Adds the put with its expectation (see records.h), and the delete with the same. */
-int record_put(StoreBatch *b, const RecordType *type, const StoreKey *key, const RecordSeal *seal, const void *object);
+int record_put(StoreBatch *b, const RecordType *type, const StoreKey *key, const RecordSeal *seal,
+                const void *object);
 int record_delete(StoreBatch *b, const RecordType *type, const StoreKey *key, const void *object);
 /* Reads a record that is not sealed or whose seal is known. */
 int record_read(Store *s, const RecordType *type, const StoreKey *key, const RecordSeal *seal, void **ret);
@@ -111,7 +114,8 @@ struct Vault;
 struct Flow;
 struct Client;
 int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, struct Vault **ret);
-int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value, size_t size, struct Flow **ret);
+int flow_decode(Store *s, Keyring *k, uid_t uid, const StoreKey *key, const uint8_t *value, size_t size,
+                struct Flow **ret);
 int client_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, struct Client *ret);
 
 /* A growing list of objects for the x_list() functions. */
@@ -126,12 +130,12 @@ void record_list_free(const RecordType *type, void **objects, size_t n);
 int service_key_init(StoreKey *ret, RecordKind kind, uid_t uid, const char *service, const char *label);
 
 /* The members of an Authority inside struct_type; tags base … base + 7. */
-#define AUTHORITY_FIELDS(base, struct_type, member)                                                       \
-        FIELD_OF((base) + 0, FIELD_TEXT, struct_type, member.issuer),                                     \
-        FIELD_OF((base) + 1, FIELD_TEXT, struct_type, member.authorization_endpoint),                     \
-        FIELD_OF((base) + 2, FIELD_TEXT, struct_type, member.token_endpoint),                             \
-        FIELD_OF((base) + 3, FIELD_TEXT, struct_type, member.revocation_endpoint),                        \
-        FIELD_OF((base) + 4, FIELD_TEXT, struct_type, member.userinfo_endpoint),                          \
-        FIELD_OF((base) + 5, FIELD_TEXT, struct_type, member.client_id),                                  \
-        FIELD_OF((base) + 6, FIELD_TEXT, struct_type, member.client_auth_method),                         \
-        FIELD_OF((base) + 7, FIELD_NUMBER, struct_type, member.iss_supported, .max = 1)
+#define AUTHORITY_FIELDS(base, struct_type, member)                                                         \
+        FIELD_OF((base) + 0, FIELD_TEXT, struct_type, member.issuer),                                       \
+                        FIELD_OF((base) + 1, FIELD_TEXT, struct_type, member.authorization_endpoint),       \
+                        FIELD_OF((base) + 2, FIELD_TEXT, struct_type, member.token_endpoint),               \
+                        FIELD_OF((base) + 3, FIELD_TEXT, struct_type, member.revocation_endpoint),          \
+                        FIELD_OF((base) + 4, FIELD_TEXT, struct_type, member.userinfo_endpoint),            \
+                        FIELD_OF((base) + 5, FIELD_TEXT, struct_type, member.client_id),                    \
+                        FIELD_OF((base) + 6, FIELD_TEXT, struct_type, member.client_auth_method),           \
+                        FIELD_OF((base) + 7, FIELD_NUMBER, struct_type, member.iss_supported, .max = 1)

@@ -25,15 +25,15 @@ typedef struct Vault {
         VaultState state;
         uint64_t created_usec;
         char *platform_vault_id;
-        char *platform_nonce;           /* 32 hex digits, written before the create request */
-        uint64_t platform_nonce_usec;   /* when */
-        char *reason;                   /* why it is sealed or locked, for administrators; NULL */
-        uint64_t state_usec;            /* when the state was last changed; 0: never */
-        uint64_t verified_usec;         /* when the name service last said that the uid is `user`'s, to the hour */
-        uint64_t key_usec;              /* when the data key was made; 0: with the vault */
-        Secret *key;                    /* data key, unwrapped */
-        Buffer wrapped;                 /* the same as it is stored: these bytes change only with the key */
-        Buffer stored;                  /* as read; empty for a new one */
+        char *platform_nonce;         /* 32 hex digits, written before the create request */
+        uint64_t platform_nonce_usec; /* when */
+        char *reason;                 /* why it is sealed or locked, for administrators; NULL */
+        uint64_t state_usec;          /* when the state was last changed; 0: never */
+        uint64_t verified_usec; /* when the name service last said that the uid is `user`'s, to the hour */
+        uint64_t key_usec;      /* when the data key was made; 0: with the vault */
+        Secret *key;            /* data key, unwrapped */
+        Buffer wrapped;         /* the same as it is stored: these bytes change only with the key */
+        Buffer stored;          /* as read; empty for a new one */
 } Vault;
 
 /* Makes a new, unsaved vault. */
@@ -75,7 +75,8 @@ int vault_records_foreach(Store *s, uid_t uid, const char *vault_id, StoreVisit 
  * would be in neither. */
 int vault_set_aside(Store *s, StoreBatch *b, const Vault *v);
 /* What lies there: the key under which the record belongs, and how many bytes stand before it in the value. -EBADMSG. */
-int vault_aside_decode(const StoreKey *key, const uint8_t *value, size_t size, StoreKey *ret_inner, size_t *ret_head);
+int vault_aside_decode(const StoreKey *key, const uint8_t *value, size_t size, StoreKey *ret_inner,
+                size_t *ret_head);
 bool vault_aside_is_of(const StoreKey *key, const Vault *v);
 /* Adds to the batch the deletes of all that is the vault's, its data key with it, whether it opens or not; *ret_n: how many records. What
  * the file still holds of them is erased by store_scrub(). */
@@ -87,15 +88,24 @@ DEFINE_CLEANUP(Vault *, vault_free)
 
 /* What kind of secret it is (V5). Stored numbers: never given another meaning. */
 typedef enum CredentialKind {
-        CREDENTIAL_OAUTH,         /* a grant: access token, refresh token where there is one */
+        CREDENTIAL_OAUTH, /* a grant: access token, refresh token where there is one */
         CREDENTIAL_STATIC_BEARER, /* access_token is what the user was given by the service; nothing refreshes it. NULL: the platform has it */
-        CREDENTIAL_ENVIRONMENT,   /* access_token is the value of `variable`, to be sent to allowed_hosts only */
+        CREDENTIAL_ENVIRONMENT, /* access_token is the value of `variable`, to be sent to allowed_hosts only */
 } CredentialKind;
 
-typedef enum CredentialState { CREDENTIAL_ACTIVE, CREDENTIAL_NEEDS_RECONNECT, CREDENTIAL_DISCONNECTING } CredentialState;
+typedef enum CredentialState {
+        CREDENTIAL_ACTIVE,
+        CREDENTIAL_NEEDS_RECONNECT,
+        CREDENTIAL_DISCONNECTING
+} CredentialState;
 
 /* Whom it stands for (V7), the most specific first. What a person connects is that user's; the wider ones are service accounts. */
-typedef enum CredentialLevel { CREDENTIAL_USER, CREDENTIAL_AGENT, CREDENTIAL_PROJECT, CREDENTIAL_GLOBAL } CredentialLevel;
+typedef enum CredentialLevel {
+        CREDENTIAL_USER,
+        CREDENTIAL_AGENT,
+        CREDENTIAL_PROJECT,
+        CREDENTIAL_GLOBAL
+} CredentialLevel;
 
 /* What an authorization server told us about itself; part of flows and credentials. */
 typedef struct Authority {
@@ -126,17 +136,19 @@ typedef struct Credential {
         CredentialKind kind;   /* records of before there were kinds: CREDENTIAL_OAUTH */
         CredentialLevel level; /* likewise CREDENTIAL_USER; not to be mistaken for `scope`, which is OAuth's */
         CredentialState state;
-        char *state_reason;    /* why it needs a new connect, for its user; NULL */
-        char *variable;        /* of CREDENTIAL_ENVIRONMENT: the variable's name, required; else NULL */
-        char **allowed_hosts;  /* of CREDENTIAL_ENVIRONMENT: NULL-ended host names, at least one; else NULL */
+        char *state_reason;   /* why it needs a new connect, for its user; NULL */
+        char *variable;       /* of CREDENTIAL_ENVIRONMENT: the variable's name, required; else NULL */
+        char **allowed_hosts; /* of CREDENTIAL_ENVIRONMENT: NULL-ended host names, at least one; else NULL */
         char *platform_credential_id;
         uint64_t revoked_usec; /* of a revocation: when it was begun; 0: it is none */
-        Secret *access_token, *refresh_token; /* sealed; refresh_token NULL where the platform owns it or none was given */
+        Secret *access_token,
+                        *refresh_token; /* sealed; refresh_token NULL where the platform owns it or none was given */
         Secret *client_secret;
         Buffer stored;
 } Credential;
 
-int credential_record_read(Store *s, const Vault *v, const char *service, const char *label, Credential **ret);
+int credential_record_read(
+                Store *s, const Vault *v, const char *service, const char *label, Credential **ret);
 int credential_record_put(StoreBatch *b, const Vault *v, const Credential *c);
 int credential_record_delete(StoreBatch *b, const Credential *c);
 /* All of the vault's credentials, in key order. service NULL: all. *ret may be NULL when there is none. -EBADMSG if one does not open. */
@@ -150,7 +162,8 @@ void credential_list_free(Credential **list, size_t n);
  *
  * Adds to the batch the move of every credential of the vault (service NULL: of all services) and tells which: *ret is to be freed with
  * credential_list_free(). What does not open cannot be used by anybody, stays, and is counted. */
-int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret, size_t *ret_n, size_t *ret_n_damaged);
+int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret,
+                size_t *ret_n, size_t *ret_n_damaged);
 /* The revocations of that uid, or of all (UID_INVALID), in key order. What does not open is passed over: nobody can revoke with it. */
 int revocation_record_list(Store *s, Keyring *k, uid_t uid, Credential ***ret, size_t *ret_n);
 int revocation_record_read(Store *s, const Vault *v, const char *id, Credential **ret);
@@ -169,7 +182,7 @@ typedef enum FlowWay { FLOW_WAY_PAGE, FLOW_WAY_PASTE } FlowWay;
 typedef struct Flow {
         uint8_t state_digest[32]; /* key: SHA-256 of the state parameter */
         uid_t uid;
-        char *id;        /* "f-" + 32 hex digits: what the beginning uid calls it */
+        char *id; /* "f-" + 32 hex digits: what the beginning uid calls it */
         char *vault_id;
         char *user, *host;
         char *service, *label;
@@ -184,9 +197,9 @@ typedef struct Flow {
         bool is_replacing_account;
         char *account_id, *account_name;
         uint64_t token_expires_usec;
-        Secret *state_text;    /* sealed */
-        Secret *code_verifier; /* sealed */
-        Secret *client_secret; /* sealed, optional */
+        Secret *state_text;                   /* sealed */
+        Secret *code_verifier;                /* sealed */
+        Secret *client_secret;                /* sealed, optional */
         Secret *access_token, *refresh_token; /* sealed, once quarantined */
         Buffer stored;
 } Flow;
@@ -207,7 +220,7 @@ void flow_list_free(Flow **list, size_t n);
 typedef struct Client {
         char *issuer, *redirect_uri;
         char *client_id, *auth_method;
-        uint64_t secret_expires_usec; /* 0: never */
+        uint64_t secret_expires_usec;      /* 0: never */
         Secret *client_secret;             /* optional */
         Secret *registration_access_token; /* optional */
         Buffer stored;
@@ -224,7 +237,7 @@ DEFINE_CLEANUP(Client *, client_free)
 
 /* An agent session: pending under "new-" + nonce, then under the platform's id. */
 typedef struct AgentSession {
-        uid_t uid; /* owner */
+        uid_t uid;   /* owner */
         char *id;    /* platform session id, or "new-" + nonce while being created */
         char *nonce; /* 32 hex digits */
         char *title;
@@ -271,7 +284,8 @@ typedef struct PinnedAccount {
         char *account_id, *account_name;
         Buffer stored;
 } PinnedAccount;
-int pinned_account_record_read(Store *s, uid_t uid, const char *service, const char *label, PinnedAccount **ret);
+int pinned_account_record_read(
+                Store *s, uid_t uid, const char *service, const char *label, PinnedAccount **ret);
 int pinned_account_record_put(StoreBatch *b, const PinnedAccount *p);
 PinnedAccount *pinned_account_free(PinnedAccount *p);
 DEFINE_CLEANUP(PinnedAccount *, pinned_account_free)

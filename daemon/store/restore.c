@@ -30,9 +30,9 @@ struct Restore {
         BackupReader *reader;
         StoreReplacement *target;
         Keyring *ours, *theirs;
-        Vault *vault; /* of the records that come now */
-        Vault *aside; /* likewise of records that were set aside */
-        RestoreOptions options; /* without what it points at */
+        Vault *vault;                           /* of the records that come now */
+        Vault *aside;                           /* likewise of records that were set aside */
+        RestoreOptions options;                 /* without what it points at */
         uint8_t used_public[RECOVERY_KEY_SIZE]; /* of the recovery key that opens the file */
         RestoreResult result;
 };
@@ -116,7 +116,8 @@ static int convert_credential(const Restore *r, const StoreKey *key, const uint8
         c = record_new(&credential_type);
         if (!c)
                 return -ENOMEM;
-        k = record_decode(&credential_type, key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, value, size, c);
+        k = record_decode(
+                        &credential_type, key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, value, size, c);
         if (k < 0)
                 return k;
         if (r->result.needs_reconnect && c->state == CREDENTIAL_ACTIVE) {
@@ -130,7 +131,8 @@ static int convert_credential(const Restore *r, const StoreKey *key, const uint8
         return k == -EINVAL ? -EPROTONOSUPPORT : k; /* of a kind that is not known here */
 }
 
-static int convert_client(Restore *r, const StoreKey *key, const uint8_t *value, size_t size, StoreBatch *b) {
+static int convert_client(
+                Restore *r, const StoreKey *key, const uint8_t *value, size_t size, StoreBatch *b) {
         _cleanup_(client_freep) Client *c = record_new(&client_type);
         int k;
 
@@ -237,7 +239,8 @@ static int take_vault(Restore *r, const StoreKey *key, const uint8_t *value, siz
         return is_damage(k) ? 0 : k;
 }
 
-static int on_record(const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata) {
+static int on_record(
+                const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata) {
         Restore *r = userdata;
 
         if (is_in_advance)

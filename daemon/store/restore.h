@@ -10,7 +10,7 @@ typedef struct RestoreOptions {
         const char *dir; /* of the store */
         uint64_t map_size;
         const Secret *private; /* the recovery key */
-        const Secret *keys;    /* keyring_export() of this host's keyring: what the data keys are wrapped under from now on */
+        const Secret *keys; /* keyring_export() of this host's keyring: what the data keys are wrapped under from now on */
         /* The newest state that is known of the store that was backed up, from elsewhere. A backup of exactly that state is not old. The
          * sequence is looked at unless 0. */
         bool has_head;
@@ -24,7 +24,7 @@ typedef struct RestoreOptions {
 typedef struct RestoreResult {
         BackupHeader header;
         uint64_t n_records, n_vaults, n_credentials;
-        uint64_t n_damaged; /* did not open when the backup was made either; they are as they were */
+        uint64_t n_damaged;   /* did not open when the backup was made either; they are as they were */
         bool needs_reconnect; /* credentials were marked so */
 } RestoreResult;
 

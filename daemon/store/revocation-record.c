@@ -58,7 +58,8 @@ static int begin_visit(const StoreKey *key, const uint8_t *value, size_t size, v
 
         if (!c)
                 return -ENOMEM;
-        if (walk->service && (key->id_size <= n || memcmp(key->id, walk->service, n) != 0 || key->id[n] != '/'))
+        if (walk->service &&
+                        (key->id_size <= n || memcmp(key->id, walk->service, n) != 0 || key->id[n] != '/'))
                 return 0;
         r = record_decode(&credential_type, key, &seal, value, size, c);
         if (r == -EBADMSG) {
@@ -75,7 +76,8 @@ static int begin_visit(const StoreKey *key, const uint8_t *value, size_t size, v
         return 0;
 }
 
-int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret, size_t *ret_n, size_t *ret_n_damaged) {
+int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret,
+                size_t *ret_n, size_t *ret_n_damaged) {
         BeginWalk walk = { .batch = b, .vault = v, .service = service };
         int r;
 
@@ -151,7 +153,8 @@ int revocation_record_read(Store *s, const Vault *v, const char *id, Credential 
 
         r = store_key_init(&key, RECORD_REVOCATION, v->uid, id, strlen(id));
         if (r >= 0)
-                r = record_read(s, &credential_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, &object);
+                r = record_read(s, &credential_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL },
+                                &object);
         if (r < 0)
                 return r;
         *ret = object;

@@ -28,7 +28,8 @@ static int cipher_take(gcry_cipher_hd_t *ret) {
         gcry_error_t e = 0;
 
         if (!cipher_kept)
-                e = gcry_cipher_open(&cipher_kept, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE);
+                e = gcry_cipher_open(
+                                &cipher_kept, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE);
         if (e)
                 return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
         *ret = TAKE_PTR(cipher_kept);
@@ -52,7 +53,7 @@ void seal_thread_end(void) {
 }
 
 /* Of "v-" and 32 digits, with room to spare. */
-#define VAULT_ID_MAX    64U
+#define VAULT_ID_MAX     64U
 #define CONTEXT_SIZE_MAX (2U + 4U + 4U + VAULT_ID_MAX + 4U + STORE_ID_MAX)
 
 static uint8_t *put_u32(uint8_t *p, uint32_t n) {
@@ -69,7 +70,8 @@ static uint8_t *put_bytes(uint8_t *p, const void *bytes, size_t n) {
 }
 
 /* -E2BIG for ids longer than any that we make. */
-static int context_encode(const SealContext *context, uint8_t ret[static CONTEXT_SIZE_MAX], size_t *ret_size) {
+static int context_encode(
+                const SealContext *context, uint8_t ret[static CONTEXT_SIZE_MAX], size_t *ret_size) {
         size_t vault_id_size = strlen(context->vault_id);
         uint8_t *p = ret;
 

@@ -25,16 +25,17 @@ typedef struct StoreBatch StoreBatch;
 
 typedef enum RecordKind {
         RECORD_META = 'm',
-        RECORD_VAULT = 'v',         /* uid */
-        RECORD_CREDENTIAL = 'c',    /* uid, service "/" label */
-        RECORD_REVOCATION = 'r',    /* uid, credential id: a credential that is gone here and is to be revoked upstream */
+        RECORD_VAULT = 'v',      /* uid */
+        RECORD_CREDENTIAL = 'c', /* uid, service "/" label */
+        RECORD_REVOCATION =
+                        'r', /* uid, credential id: a credential that is gone here and is to be revoked upstream */
         RECORD_FLOW = 'f',          /* uid 0, SHA-256 of state */
         RECORD_CLIENT = 'i',        /* uid 0, SHA-256 of issuer and redirect URI */
         RECORD_AGENT_SESSION = 's', /* uid, platform session id or "new-" nonce */
         RECORD_AGENT = 'a',         /* uid 0, digest of what we write */
         RECORD_ENVIRONMENT = 'e',   /* uid 0, digest of what we write */
-        RECORD_ASIDE = 'x',         /* uid, vault id, number: a record of a vault that was set aside (vault-aside.c) */
-        RECORD_ACCOUNT = 'p',       /* uid, service "/" label: the pinned account, kept beyond disconnect (O7) */
+        RECORD_ASIDE = 'x', /* uid, vault id, number: a record of a vault that was set aside (vault-aside.c) */
+        RECORD_ACCOUNT = 'p', /* uid, service "/" label: the pinned account, kept beyond disconnect (O7) */
 } RecordKind;
 
 #define STORE_ID_MAX 200U

@@ -238,7 +238,8 @@ static int walk_visit(const StoreKey *key, const uint8_t *value, size_t size, vo
                 return VAULTS_GO_ON;
         }
         walk->n_left--;
-        walk->result = walk->visit(key->uid, summary_decode(value, size, &summary) < 0 ? NULL : &summary, walk->userdata);
+        walk->result = walk->visit(key->uid, summary_decode(value, size, &summary) < 0 ? NULL : &summary,
+                        walk->userdata);
         return walk->result != 0;
 }
 

@@ -38,7 +38,7 @@ static void queue_gather(Store *s, unsigned n) {
                 until.tv_sec++;
         }
         while (s->n_queued < n && !s->is_stopping &&
-               pthread_cond_clockwait(&s->wake, &s->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+                        pthread_cond_clockwait(&s->wake, &s->mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
                 ;
         s->n_wanted = 1;
 }

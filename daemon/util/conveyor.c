@@ -73,7 +73,8 @@ static int thread_start(Conveyor *c) {
         /* As the store's writer: signals are the loop's, but for the synchronous ones. */
         (void)sigfillset(&all);
         for (size_t i = 0; i < 6; i++)
-                (void)sigdelset(&all, ((const int[]){ SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP })[i]);
+                (void)sigdelset(&all,
+                                ((const int[]){ SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP })[i]);
         (void)pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&c->thread, NULL, conveyor_thread, c);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -84,8 +85,8 @@ static int thread_start(Conveyor *c) {
         return 0;
 }
 
-int conveyor_new(sd_event *event, size_t room, int (*work)(Conveyor *c, void *userdata), void (*wake)(void *userdata),
-                void *userdata, Conveyor **ret) {
+int conveyor_new(sd_event *event, size_t room, int (*work)(Conveyor *c, void *userdata),
+                void (*wake)(void *userdata), void *userdata, Conveyor **ret) {
         _cleanup_(conveyor_freep) Conveyor *c = calloc(1, sizeof(Conveyor));
         pthread_condattr_t attributes;
         int r;

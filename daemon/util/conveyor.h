@@ -12,8 +12,8 @@ typedef struct Conveyor Conveyor;
 
 /* Starts a thread that runs work(conveyor, userdata). wake(userdata) is called in the loop, at least once after each of: the thread put
  * bytes or took some, conveyor_wake(), its end. room: bytes that may wait in each direction. -ENOMEM, -EAGAIN, -errno. */
-int conveyor_new(sd_event *event, size_t room, int (*work)(Conveyor *c, void *userdata), void (*wake)(void *userdata),
-                void *userdata, Conveyor **ret);
+int conveyor_new(sd_event *event, size_t room, int (*work)(Conveyor *c, void *userdata),
+                void (*wake)(void *userdata), void *userdata, Conveyor **ret);
 /* Cancels, and waits for the thread: at once when it has ended. */
 Conveyor *conveyor_free(Conveyor *c);
 DEFINE_CLEANUP(Conveyor *, conveyor_free)

@@ -74,11 +74,13 @@ static char *base64_with(const char *alphabet, bool is_padded, const void *bytes
 }
 
 char *base64url_encode(const void *bytes, size_t n) {
-        return base64_with("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", false, bytes, n);
+        return base64_with(
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", false, bytes, n);
 }
 
 char *base64_encode(const void *bytes, size_t n) {
-        return base64_with("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", true, bytes, n);
+        return base64_with(
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", true, bytes, n);
 }
 
 void base32_random(char *ret_text, size_t n) {
@@ -95,8 +97,8 @@ void base32_random(char *ret_text, size_t n) {
 }
 
 static bool is_unreserved(char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-               c == '_' || c == '~';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+               c == '.' || c == '_' || c == '~';
 }
 
 char *percent_encode(const char *text) {

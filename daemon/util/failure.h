@@ -27,15 +27,15 @@ typedef enum FailureKind {
 
 typedef struct Failure {
         FailureKind kind;
-        char *message; /* what happened, to whom; safe to show */
-        char *hint;    /* the command that mends it, or NULL */
-        char *service, *title;        /* NOT_CONNECTED, NO_SUCH_SERVICE, UPSTREAM */
-        char *state;                  /* VAULT_CLOSED */
-        char *pinned, *offered;       /* ACCOUNT_CHANGED */
-        int64_t tries_left;           /* CLAIM */
-        int64_t status, retry_after;  /* PLATFORM; -1: not told */
-        char *request_id;             /* PLATFORM */
-        char *record;                 /* DAMAGED */
+        char *message;               /* what happened, to whom; safe to show */
+        char *hint;                  /* the command that mends it, or NULL */
+        char *service, *title;       /* NOT_CONNECTED, NO_SUCH_SERVICE, UPSTREAM */
+        char *state;                 /* VAULT_CLOSED */
+        char *pinned, *offered;      /* ACCOUNT_CHANGED */
+        int64_t tries_left;          /* CLAIM */
+        int64_t status, retry_after; /* PLATFORM; -1: not told */
+        char *request_id;            /* PLATFORM */
+        char *record;                /* DAMAGED */
 } Failure;
 
 void failure_done(Failure *f);

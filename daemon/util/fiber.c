@@ -44,8 +44,8 @@
 #define FIBER_STACK_SIZE (256U * 1024U)
 #define FIBER_GUARD_SIZE 4096U
 /* Stacks kept for the next fibers, and how much of each stays resident: what a short call touches. */
-#define POOL_SIZE        32U
-#define POOL_RESIDENT    16384U
+#define POOL_SIZE     32U
+#define POOL_RESIDENT 16384U
 
 typedef enum FiberState {
         FIBER_QUEUED,
@@ -103,7 +103,8 @@ static int stack_take(void **ret) {
                 *ret = pool[--n_pool];
                 return 0;
         }
-        map = mmap(NULL, fiber_map_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+        map = mmap(NULL, fiber_map_size(), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
         if (map == MAP_FAILED)
                 return -errno;
         if (mprotect(map, FIBER_GUARD_SIZE, PROT_NONE) < 0) {
@@ -161,7 +162,8 @@ DEFINE_CLEANUP(Fiber *, fiber_free)
 /* Leaves the fiber's stack for the loop's; returns when the fiber is switched in again. */
 static void fiber_leave(Fiber *f) {
 #if HAVE_ASAN
-        __sanitizer_start_switch_fiber(f->state == FIBER_FINISHED ? NULL : &f->fake_stack, f->loop_stack, f->loop_stack_size);
+        __sanitizer_start_switch_fiber(f->state == FIBER_FINISHED ? NULL : &f->fake_stack, f->loop_stack,
+                        f->loop_stack_size);
 #endif
         (void)swapcontext(&f->context, &f->loop);
 #if HAVE_ASAN
@@ -232,7 +234,8 @@ int fiber_spawn(sd_event *event, FiberEntry entry, FiberDone done, void *userdat
         f->context.uc_stack.ss_size = FIBER_STACK_SIZE;
         f->context.uc_link = NULL;
         uint64_t self = (uint64_t)(uintptr_t)f;
-        makecontext(&f->context, (void (*)(void))fiber_trampoline, 2, (unsigned)(self & UINT32_MAX), (unsigned)(self >> 32));
+        makecontext(&f->context, (void (*)(void))fiber_trampoline, 2, (unsigned)(self & UINT32_MAX),
+                        (unsigned)(self >> 32));
 
         r = sd_event_add_defer(event, &f->defer, fiber_on_defer, f);
         if (r < 0)
@@ -317,7 +320,8 @@ int fiber_sleep(uint64_t usec) {
 
         assert(current);
         r = usec == 0 ? sd_event_add_defer(current->event, &wait, fiber_on_turn, current)
-                      : sd_event_add_time_relative(current->event, &wait, CLOCK_MONOTONIC, usec, accuracy, fiber_on_timer, current);
+                      : sd_event_add_time_relative(current->event, &wait, CLOCK_MONOTONIC, usec, accuracy,
+                                        fiber_on_timer, current);
         if (r < 0)
                 return r;
         r = fiber_suspend();

@@ -25,7 +25,7 @@
 #define LOG_QUEUE_MAX 4096U
 /* After a line was written the next ones are gathered for so long: to wake the thread for each costs whoever logs more than the line itself. */
 #define LOG_GATHER_USEC (5 * USEC_PER_MSEC)
-#define LOG_FIELDS_MAX 24U
+#define LOG_FIELDS_MAX  24U
 
 typedef struct LogLine {
         struct LogLine *next;
@@ -107,8 +107,8 @@ static void log_gather(void) {
                 until.tv_sec++;
         }
         log_state.is_gathering = true;
-        while (!log_state.is_closing &&
-                        pthread_cond_clockwait(&log_state.wake, &log_state.lock, CLOCK_MONOTONIC, &until) == 0)
+        while (!log_state.is_closing && pthread_cond_clockwait(&log_state.wake, &log_state.lock,
+                                                        CLOCK_MONOTONIC, &until) == 0)
                 ;
         log_state.is_gathering = false;
 }

@@ -20,7 +20,7 @@ typedef struct Job {
         struct Job *next;
         int (*run)(void *userdata);
         void *userdata;
-        Fiber *fiber; /* loop: who waits; NULL: given up */
+        Fiber *fiber;                          /* loop: who waits; NULL: given up */
         void (*free_userdata)(void *userdata); /* of a job that is given up */
         int result;
         bool is_done;
@@ -166,7 +166,8 @@ static int worker_on_timeout(sd_event_source *source, uint64_t usec, void *userd
         return 0;
 }
 
-int worker_run_within(Worker *w, uint64_t timeout_usec, int (*run)(void *userdata), void **userdata, void (*done)(void *userdata)) {
+int worker_run_within(Worker *w, uint64_t timeout_usec, int (*run)(void *userdata), void **userdata,
+                void (*done)(void *userdata)) {
         Timeout timeout = { .fiber = fiber_current() };
         sd_event_source *timer = NULL;
         Job *job;
@@ -178,7 +179,8 @@ int worker_run_within(Worker *w, uint64_t timeout_usec, int (*run)(void *userdat
         if (!job)
                 return -ENOMEM;
         *job = (Job){ .run = run, .userdata = *userdata, .fiber = timeout.fiber, .free_userdata = done };
-        r = sd_event_add_time_relative(fiber_event(timeout.fiber), &timer, CLOCK_MONOTONIC, timeout_usec, 0, worker_on_timeout, &timeout);
+        r = sd_event_add_time_relative(fiber_event(timeout.fiber), &timer, CLOCK_MONOTONIC, timeout_usec, 0,
+                        worker_on_timeout, &timeout);
         if (r < 0) {
                 free(job);
                 return r;

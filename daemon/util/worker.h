@@ -18,4 +18,5 @@ int worker_run(Worker *w, int (*job)(void *userdata), void *userdata);
 
 /* On a fiber: the same, but waits that long at most. When the wait ends first the result is -ETIMEDOUT, *userdata is taken (NULL then) and goes to
  * done() when the job comes back. While a job is out that long, others get -ETIMEDOUT at once instead of queueing behind it. */
-int worker_run_within(Worker *w, uint64_t timeout_usec, int (*job)(void *userdata), void **userdata, void (*done)(void *userdata));
+int worker_run_within(Worker *w, uint64_t timeout_usec, int (*job)(void *userdata), void **userdata,
+                void (*done)(void *userdata));

@@ -75,7 +75,7 @@ void access_log_request(const char *method, const char *name, unsigned status, u
         if (!take_line())
                 return;
         n = snprintf(line, sizeof(line), "%s %s %u %llu ms\n", is_known ? method : "other", name, status,
-                (unsigned long long)(took_usec / USEC_PER_MSEC));
+                        (unsigned long long)(took_usec / USEC_PER_MSEC));
         if (n > 0 && (size_t)n < sizeof(line))
                 write_line(line, (size_t)n);
 }

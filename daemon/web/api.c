@@ -20,8 +20,8 @@
 #define QUICK_USEC    (5 * USEC_PER_SEC)
 #define CALLBACK_USEC (60 * USEC_PER_SEC)
 /* The request target is at most 8 KiB, escapes grow it sixfold at worst. */
-#define REQUEST_MAX   ((size_t)(64 * 1024))
-#define SCOPES_MAX    ((size_t)64)
+#define REQUEST_MAX ((size_t)(64 * 1024))
+#define SCOPES_MAX  ((size_t)64)
 
 typedef struct Member {
         const char *name;
@@ -91,7 +91,9 @@ static int take_text(const Buffer *answer, const char *name, char **ret) {
 static int take_time(const Buffer *answer, const char *name, uint64_t *ret) {
         int64_t value;
 
-        if (json_read_int64((const char *)answer->bytes, answer->size, &value, "parameters", name, NULL) < 0 || value < 0)
+        if (json_read_int64((const char *)answer->bytes, answer->size, &value, "parameters", name, NULL) <
+                                        0 ||
+                        value < 0)
                 return -EBADMSG;
         *ret = (uint64_t)value;
         return 0;
@@ -106,7 +108,7 @@ static int take_fault(const Buffer *answer, ApiFault *ret_fault) {
         if (r < 0)
                 return r == -ENOMEM ? r : -EBADMSG;
         if (take_text(answer, "message", &fault.message) == -ENOMEM ||
-            take_text(answer, "hint", &fault.hint) == -ENOMEM) {
+                        take_text(answer, "hint", &fault.hint) == -ENOMEM) {
                 api_fault_done(&fault);
                 return -ENOMEM;
         }
@@ -165,7 +167,8 @@ static int take_scopes(const Buffer *answer, ApiPage *page) {
         size_t n;
 
         if (json_parse((const char *)answer->bytes, answer->size, &json_limits_wire, &o) != 0 ||
-            json_get_object(o, "parameters", &parameters) < 0 || json_get_array(parameters, "scopes", &scopes) < 0)
+                        json_get_object(o, "parameters", &parameters) < 0 ||
+                        json_get_array(parameters, "scopes", &scopes) < 0)
                 return -EBADMSG;
         n = MIN(json_object_array_length(scopes), SCOPES_MAX);
         page->scopes = calloc(MAX(n, (size_t)1), sizeof(char *));
@@ -193,10 +196,13 @@ int api_page(const char *socket, const char *ticket, ApiPage *ret, ApiFault *ret
         r = api_call(socket, "Page", members, ELEMENTSOF(members), QUICK_USEC, &answer, ret_fault);
         if (r != 0)
                 return r;
-        if ((r = take_text(&answer, "user", &page.user)) < 0 || (r = take_text(&answer, "host", &page.host)) < 0 ||
-            (r = take_text(&answer, "service", &page.service)) < 0 || (r = take_text(&answer, "title", &page.title)) < 0 ||
-            (r = take_text(&answer, "upstream", &page.upstream)) < 0 || (r = take_scopes(&answer, &page)) < 0 ||
-            (r = take_time(&answer, "expires", &page.expires_usec)) < 0) {
+        if ((r = take_text(&answer, "user", &page.user)) < 0 ||
+                        (r = take_text(&answer, "host", &page.host)) < 0 ||
+                        (r = take_text(&answer, "service", &page.service)) < 0 ||
+                        (r = take_text(&answer, "title", &page.title)) < 0 ||
+                        (r = take_text(&answer, "upstream", &page.upstream)) < 0 ||
+                        (r = take_scopes(&answer, &page)) < 0 ||
+                        (r = take_time(&answer, "expires", &page.expires_usec)) < 0) {
                 api_page_done(&page);
                 return r;
         }
@@ -250,10 +256,12 @@ int api_callback(const char *socket, const ApiCallback *callback, ApiResult *ret
         r = api_call(socket, "Callback", members, ELEMENTSOF(members), CALLBACK_USEC, &answer, ret_fault);
         if (r != 0)
                 return r;
-        if ((r = take_text(&answer, "user", &result.user)) < 0 || (r = take_text(&answer, "host", &result.host)) < 0 ||
-            (r = take_text(&answer, "title", &result.title)) < 0 || (r = take_text(&answer, "account", &result.account)) < 0 ||
-            (r = take_text(&answer, "claimCode", &result.claim_code)) < 0 ||
-            (r = take_time(&answer, "expires", &result.expires_usec)) < 0) {
+        if ((r = take_text(&answer, "user", &result.user)) < 0 ||
+                        (r = take_text(&answer, "host", &result.host)) < 0 ||
+                        (r = take_text(&answer, "title", &result.title)) < 0 ||
+                        (r = take_text(&answer, "account", &result.account)) < 0 ||
+                        (r = take_text(&answer, "claimCode", &result.claim_code)) < 0 ||
+                        (r = take_time(&answer, "expires", &result.expires_usec)) < 0) {
                 api_result_done(&result);
                 return r;
         }

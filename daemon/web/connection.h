@@ -17,11 +17,11 @@ typedef enum ConnectionState {
 #define CONNECTION_RECEIVE_USEC (5 * USEC_PER_SEC)
 #define CONNECTION_SEND_USEC    (10 * USEC_PER_SEC)
 /* Above this number, the oldest connection that has not sent its request yet has to go. */
-#define CONNECTIONS_CROWDED     32U
+#define CONNECTIONS_CROWDED 32U
 /* No further ones are accepted; they wait in the listener's backlog. Each costs a thread (TasksMax= of the unit). */
-#define CONNECTIONS_MAX         48U
+#define CONNECTIONS_MAX 48U
 /* Requests that may wait for vaultd at once; beyond it the answer is 503 at once. */
-#define ANSWERING_MAX           24U
+#define ANSWERING_MAX 24U
 
 typedef struct ConnectionTable ConnectionTable;
 
@@ -33,7 +33,7 @@ typedef struct Connection {
         uint64_t deadline_usec; /* CLOCK_MONOTONIC */
         bool is_cut;
         bool is_claimed; /* a thread of the library has it; before that fd is not ours to touch */
-        char *target; /* raw, from the request line */
+        char *target;    /* raw, from the request line */
         size_t n_body;
         bool is_begun, is_body_too_large;
         uint64_t begun_usec;

@@ -33,22 +33,28 @@ static void print_help(void) {
         (void)printf("vaultd-web [OPTIONS]\n\n"
                      "Serves vaultd's connect page and OAuth callback on loopback.\n\n"
                      "  --socket PATH        socket of io.vaultd.Web (default: %s)\n"
-                     "  --listen ADDR:PORT   listen here instead of on the sockets handed over by the service manager;\n"
+                     "  --listen ADDR:PORT   listen here instead of on the sockets handed over by the "
+                     "service manager;\n"
                      "                       port 0 takes a free one; the address is printed\n"
                      "  --listen-fd          listen on the handed-over sockets (the default)\n"
-                     "  --external-url URL   the https address under which a TLS proxy publishes these pages\n"
+                     "  --external-url URL   the https address under which a TLS proxy publishes these "
+                     "pages\n"
                      "  --external           only that proxy connects: refuse loopback names\n"
                      "  --help, --version\n",
-                VAULTD_SOCKET_WEB);
+                        VAULTD_SOCKET_WEB);
 }
 
 /* 0: go on; 1: done; -EINVAL: wrong usage. */
 static int options_parse(int argc, char **argv, Options *ret) {
         static const struct option longs[] = {
-                { "socket", required_argument, NULL, 's' },   { "listen", required_argument, NULL, 'l' },
-                { "listen-fd", no_argument, NULL, 'f' },      { "external-url", required_argument, NULL, 'u' },
-                { "external", no_argument, NULL, 'e' },       { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, 'v' },        {},
+                { "socket", required_argument, NULL, 's' },
+                { "listen", required_argument, NULL, 'l' },
+                { "listen-fd", no_argument, NULL, 'f' },
+                { "external-url", required_argument, NULL, 'u' },
+                { "external", no_argument, NULL, 'e' },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },
+                {},
         };
         Options o = { .socket = VAULTD_SOCKET_WEB };
         int c;
@@ -179,7 +185,8 @@ static int serve_handed_over(Server *s) {
 static const char *listen_error(int error) {
         switch (error) {
         case -EADDRNOTAVAIL:
-                return "the address is not a loopback address of this host; publish the pages through a proxy and --external-url";
+                return "the address is not a loopback address of this host; publish the pages through a "
+                       "proxy and --external-url";
         case -ENOENT:
                 return "no socket was handed over; start vaultd-web.socket, or use --listen";
         case -EINVAL:
@@ -222,7 +229,8 @@ static int run(const Options *o, const RouteContext *context) {
         r = server_run(server, signal_fd);
         (void)sd_notify(false, "STOPPING=1");
         if (!server_drain(server, DRAIN_USEC))
-                _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS); /* somebody still waits for vaultd; nothing of ours is lost */
+                _exit(r < 0 ? EXIT_FAILURE
+                            : EXIT_SUCCESS); /* somebody still waits for vaultd; nothing of ours is lost */
         return r;
 }
 
@@ -236,7 +244,8 @@ int main(int argc, char **argv) {
                 return r < 0 ? 2 : EXIT_SUCCESS;
         r = site_init(&site, options.external_url, options.is_external);
         if (r < 0) {
-                (void)fprintf(stderr, "vaultd-web: --external-url must be https://HOST[:PORT], and --external needs it\n");
+                (void)fprintf(stderr, "vaultd-web: --external-url must be https://HOST[:PORT], and "
+                                      "--external needs it\n");
                 return 2;
         }
         if (prctl(PR_SET_DUMPABLE, 0) < 0) {

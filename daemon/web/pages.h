@@ -15,8 +15,8 @@ void page_result(HtmlWriter *w, const char *nonce, const ApiResult *r, uint64_t 
 void page_root(HtmlWriter *w, const char *nonce);
 
 typedef struct PageFault {
-        const char *headline;      /* ours */
-        const char *message;       /* what happened and to whom */
-        const char *advice;        /* "Run: …" or a sentence; NULL: the usual command */
+        const char *headline; /* ours */
+        const char *message;  /* what happened and to whom */
+        const char *advice;   /* "Run: …" or a sentence; NULL: the usual command */
 } PageFault;
 void page_fault(HtmlWriter *w, const char *nonce, const PageFault *f);

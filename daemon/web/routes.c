@@ -70,7 +70,8 @@ static int reply_begin(Reply *r, const char *name) {
         return 0;
 }
 
-static int reply_fault(Reply *r, unsigned status, const char *headline, const char *message, const char *advice) {
+static int reply_fault(
+                Reply *r, unsigned status, const char *headline, const char *message, const char *advice) {
         const PageFault fault = { .headline = headline, .message = message, .advice = advice };
 
         r->status = status;
@@ -86,7 +87,9 @@ static int reply_refused(Reply *r, const ApiFault *fault, bool is_callback) {
                 if (streq(fault->error, fault_rows[i].error))
                         row = &fault_rows[i];
         page = (PageFault){
-                .headline = row->headline ?: is_callback ? "Not connected" : "This link no longer works",
+                .headline = row->headline
+                                            ?: is_callback ? "Not connected"
+                                                           : "This link no longer works",
                 .message = fault->message ?: "The link is wrong, was used already, or is too old.",
                 .advice = fault->hint,
         };
@@ -101,11 +104,13 @@ static int reply_unreachable(Reply *r, int error) {
                 return error;
         if (error == -ETIMEDOUT)
                 return reply_fault(r, 503, "vaultd takes too long",
-                        "The vault daemon of this host did not answer in time, so nothing was connected.",
-                        "Wait a minute, then run vaultctl connect again. If it stays so, tell the administrator.");
+                                "The vault daemon of this host did not answer in time, so nothing was "
+                                "connected.",
+                                "Wait a minute, then run vaultctl connect again. If it stays so, tell the "
+                                "administrator.");
         return reply_fault(r, 503, "vaultd is not there",
-                "The vault daemon of this host cannot be reached, so nothing was connected.",
-                "Wait a minute, then reload this page. If it stays so, tell the administrator.");
+                        "The vault daemon of this host cannot be reached, so nothing was connected.",
+                        "Wait a minute, then reload this page. If it stays so, tell the administrator.");
 }
 
 static int answer_connect_page(const RouteContext *c, const Target *t, Reply *r) {
@@ -136,7 +141,8 @@ static int answer_continue(const RouteContext *c, const Target *t, Reply *r) {
         return 0;
 }
 
-static int answer_callback(const RouteContext *c, const Request *q, SiteDoor door, const Target *t, Reply *r) {
+static int answer_callback(
+                const RouteContext *c, const Request *q, SiteDoor door, const Target *t, Reply *r) {
         _cleanup_(api_fault_done) ApiFault fault = {};
         _cleanup_(api_result_done) ApiResult result = {};
         const ApiCallback callback = {
@@ -154,7 +160,9 @@ static int answer_callback(const RouteContext *c, const Request *q, SiteDoor doo
 
         if (!callback.state || (!callback.code && !callback.error))
                 return reply_fault(r, 400, "This address is not complete",
-                        "The service sent the browser back without its answer, or the address was cut on the way.", NULL);
+                                "The service sent the browser back without its answer, or the address was "
+                                "cut on the way.",
+                                NULL);
         k = api_callback(c->socket, &callback, &result, &fault);
         if (k < 0)
                 return reply_unreachable(r, k);
@@ -169,15 +177,19 @@ static int reply_target_fault(Reply *r, int fault) {
         switch (fault) {
         case TARGET_UNKNOWN:
                 return reply_fault(r, 404, "There is no such page",
-                        "The address was mistyped or cut. Links work only as vaultctl prints them.", NULL);
+                                "The address was mistyped or cut. Links work only as vaultctl prints them.",
+                                NULL);
         case TARGET_REPEATED:
                 return reply_fault(r, 400, "This address contradicts itself",
-                        "A parameter occurs twice, so the answer of the service cannot be trusted.", NULL);
+                                "A parameter occurs twice, so the answer of the service cannot be trusted.",
+                                NULL);
         case TARGET_TOO_LONG:
-                return reply_fault(r, 414, "This address is too long", "Nobody's answer needs to be as long as this.", NULL);
+                return reply_fault(r, 414, "This address is too long",
+                                "Nobody's answer needs to be as long as this.", NULL);
         default:
                 return reply_fault(r, 400, "This address is damaged",
-                        "It has characters that no link of ours and no answer of a service has.", NULL);
+                                "It has characters that no link of ours and no answer of a service has.",
+                                NULL);
         }
 }
 
@@ -193,10 +205,11 @@ static const char *refused_method(const Request *q, const Target *t) {
 static int answer_target(const RouteContext *c, const Request *q, SiteDoor door, const Target *t, Reply *r) {
         r->allow = refused_method(q, t);
         if (r->allow)
-                return reply_fault(r, 405, "This cannot be asked here", "The page takes no such request.", NULL);
+                return reply_fault(r, 405, "This cannot be asked here", "The page takes no such request.",
+                                NULL);
         if (q->fetch_dest && !streq(q->fetch_dest, "document"))
                 return reply_fault(r, 403, "Open this page by itself",
-                        "Another page tried to show this one inside itself.", NULL);
+                                "Another page tried to show this one inside itself.", NULL);
 
         switch (t->route) {
         case TARGET_CONNECT:
@@ -205,8 +218,9 @@ static int answer_target(const RouteContext *c, const Request *q, SiteDoor door,
                         return answer_connect_page(c, t, r);
                 if (!site_judge_post(&c->site, door, q->host, q->origin, q->fetch_site))
                         return reply_fault(r, 403, "The button was not pressed on our page",
-                                "The request does not come from the page that vaultctl's link opens.",
-                                "Open the link that vaultctl printed, and press the button there.");
+                                        "The request does not come from the page that vaultctl's link "
+                                        "opens.",
+                                        "Open the link that vaultctl printed, and press the button there.");
                 return answer_continue(c, t, r);
         case TARGET_CALLBACK:
                 r->name = "callback";
@@ -236,9 +250,10 @@ int route_answer(const RouteContext *c, const Request *q, Reply *ret) {
                 door = site_judge_host(&c->site, q->host, q->port);
         if (door == SITE_DOOR_NONE)
                 k = reply_fault(&r, 421, "This is not our address",
-                        "The browser asked for a name that does not belong to this page. Another site may be trying to "
-                        "use your browser to reach it.",
-                        "Open the link exactly as vaultctl printed it.");
+                                "The browser asked for a name that does not belong to this page. Another "
+                                "site may be trying to "
+                                "use your browser to reach it.",
+                                "Open the link exactly as vaultctl printed it.");
         else if (q->is_body_too_large)
                 k = reply_fault(&r, 413, "This is too much", "The page takes no such request.", NULL);
         else {
@@ -261,8 +276,9 @@ int route_answer_busy(Reply *ret) {
 
         k = reply_begin(&r, "none");
         if (k == 0)
-                k = reply_fault(&r, 503, "Too much at once", "Too many pages are being asked for on this host.",
-                        "Wait a minute, then reload this page.");
+                k = reply_fault(&r, 503, "Too much at once",
+                                "Too many pages are being asked for on this host.",
+                                "Wait a minute, then reload this page.");
         if (k < 0)
                 return k;
         *ret = r;

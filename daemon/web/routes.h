@@ -11,17 +11,17 @@ typedef struct Request {
         const char *host, *origin, *fetch_site, *fetch_dest;
         bool has_repeated_header; /* one of the four occurs twice */
         bool is_body_too_large;
-        uint16_t port;             /* of the listener */
-        const char *local, *peer;  /* "address:port" of the TCP connection */
+        uint16_t port;            /* of the listener */
+        const char *local, *peer; /* "address:port" of the TCP connection */
 } Request;
 
 typedef struct Reply {
         unsigned status;
-        const char *allow;  /* for 405 */
-        char *location;     /* for 303 */
-        char nonce[32];     /* of the page's style */
+        const char *allow; /* for 405 */
+        char *location;    /* for 303 */
+        char nonce[32];    /* of the page's style */
         HtmlWriter page;
-        const char *name;   /* of the route, for the access log: never a ticket or parameter */
+        const char *name; /* of the route, for the access log: never a ticket or parameter */
 } Reply;
 
 void reply_done(Reply *r);

@@ -28,17 +28,17 @@
 #include "web/connection.h"
 #include "web/server.h"
 
-#define LISTENERS_MAX       4
+#define LISTENERS_MAX 4
 /* Request line and header together; a callback is at most 8 KiB (target.h). Above 32 KiB the library maps and unmaps
  * this memory, so that nothing of a request stays behind in the heap. */
-#define REQUEST_MEMORY      ((size_t)(36 * 1024))
+#define REQUEST_MEMORY ((size_t)(36 * 1024))
 /* How long accept(2) rests after it failed for want of descriptors or memory. */
-#define ACCEPT_REST_USEC    (200 * USEC_PER_MSEC)
+#define ACCEPT_REST_USEC (200 * USEC_PER_MSEC)
 /* The form has no fields. */
-#define BODY_MAX            ((size_t)1024)
-#define THREAD_STACK        ((size_t)(1024 * 1024))
+#define BODY_MAX     ((size_t)1024)
+#define THREAD_STACK ((size_t)(1024 * 1024))
 /* The library's own time-out between two bytes, behind ours. */
-#define IDLE_SECONDS        15U
+#define IDLE_SECONDS 15U
 
 typedef struct Listener {
         int fd;
@@ -79,7 +79,8 @@ static void on_connection(void *userdata, struct MHD_Connection *mhd, void **soc
         Server *s = userdata;
 
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+                const union MHD_ConnectionInfo *info =
+                                MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 
                 *socket_context = info ? connection_claim(&s->table, info->connect_fd) : NULL;
                 return;
@@ -90,7 +91,8 @@ static void on_connection(void *userdata, struct MHD_Connection *mhd, void **soc
 }
 
 static Connection *connection_of(struct MHD_Connection *mhd) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        const union MHD_ConnectionInfo *info =
+                        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
         return info ? info->socket_context : NULL;
 }
@@ -105,7 +107,8 @@ static void *on_request_line(void *userdata, const char *target, struct MHD_Conn
 }
 
 /* Collects the headers that matter; a second one of a kind makes the request ambiguous. */
-static enum MHD_Result on_header(void *userdata, enum MHD_ValueKind kind, const char *name, const char *value) {
+static enum MHD_Result on_header(
+                void *userdata, enum MHD_ValueKind kind, const char *name, const char *value) {
         Request *q = userdata;
         struct {
                 const char *name;
@@ -143,8 +146,8 @@ static struct MHD_Response *reply_to_response(Reply *r) {
                 return NULL;
         *page = r->page.buffer;
         r->page.buffer = (Buffer){};
-        response = MHD_create_response_from_buffer_with_free_callback_cls(page->size,
-                page->bytes ? (void *)page->bytes : (void *)"", page_buffer_free, page);
+        response = MHD_create_response_from_buffer_with_free_callback_cls(
+                        page->size, page->bytes ? (void *)page->bytes : (void *)"", page_buffer_free, page);
         if (!response)
                 page_buffer_free(page);
         return response;
@@ -170,10 +173,13 @@ static int response_add_headers(struct MHD_Response *response, const Reply *r) {
                 { MHD_HTTP_HEADER_RETRY_AFTER, r->status == 503 ? "60" : NULL },
         };
 
-        (void)snprintf(policy, sizeof(policy), "default-src 'none'; style-src 'nonce-%s'; form-action 'self' https:; "
-                       "base-uri 'none'; frame-ancestors 'none'", r->nonce);
+        (void)snprintf(policy, sizeof(policy),
+                        "default-src 'none'; style-src 'nonce-%s'; form-action 'self' https:; "
+                        "base-uri 'none'; frame-ancestors 'none'",
+                        r->nonce);
         for (size_t i = 0; i < ELEMENTSOF(headers); i++)
-                if (headers[i].value && MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES)
+                if (headers[i].value && MHD_add_response_header(response, headers[i].name,
+                                                        headers[i].value) != MHD_YES)
                         return -ENOMEM;
         return 0;
 }
@@ -193,7 +199,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *mhd, const char *method
 }
 
 static bool declares_large_body(struct MHD_Connection *mhd) {
-        const char *length = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+        const char *length =
+                        MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
 
         return length && (strlen(length) > 6 || strtoul(length, NULL, 10) > BODY_MAX);
 }
@@ -230,8 +237,9 @@ static enum MHD_Result answer(Server *s, struct MHD_Connection *mhd, Connection 
 }
 
 /* Called when the header is there, then for each piece of a body, then at its end. */
-static enum MHD_Result on_request(void *userdata, struct MHD_Connection *mhd, const char *url, const char *method,
-                const char *version, const char *upload_data, size_t *upload_data_size, void **request_context) {
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *mhd, const char *url,
+                const char *method, const char *version, const char *upload_data, size_t *upload_data_size,
+                void **request_context) {
         Connection *c = connection_of(mhd);
 
         if (!c)
@@ -296,19 +304,15 @@ int server_new(const RouteContext *context, Server **ret) {
                 free(s);
                 return r;
         }
-        s->daemon = MHD_start_daemon(
-                MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
-                        MHD_USE_NO_LISTEN_SOCKET,
-                0, NULL, NULL, on_request, s,
-                /* Ours is the limit that counts, and is smaller. */
-                MHD_OPTION_CONNECTION_LIMIT, 2 * CONNECTIONS_MAX,
-                MHD_OPTION_CONNECTION_MEMORY_LIMIT, REQUEST_MEMORY,
-                MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-                MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK,
-                MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-                MHD_OPTION_URI_LOG_CALLBACK, on_request_line, NULL,
-                MHD_OPTION_END);
+        s->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                                                     MHD_USE_POLL | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET,
+                        0, NULL, NULL, on_request, s,
+                        /* Ours is the limit that counts, and is smaller. */
+                        MHD_OPTION_CONNECTION_LIMIT, 2 * CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                        REQUEST_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+                        MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_URI_LOG_CALLBACK,
+                        on_request_line, NULL, MHD_OPTION_END);
         if (!s->daemon) {
                 connection_table_done(&s->table);
                 free(s);
@@ -378,7 +382,8 @@ static int server_turn(Server *s, int signal_fd, uint64_t limit_usec) {
                 { .fd = s->table.wake_fd, .events = POLLIN },
                 { .fd = signal_fd, .events = POLLIN },
         };
-        uint64_t now = now_monotonic(), next = MIN(connection_reap(&s->table, now), access_log_settle(now)), count;
+        uint64_t now = now_monotonic(), next = MIN(connection_reap(&s->table, now), access_log_settle(now)),
+                 count;
         bool is_open = !s->is_draining && connection_admits(&s->table);
 
         if (is_open && s->accept_after_usec > now) {

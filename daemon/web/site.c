@@ -72,7 +72,8 @@ SiteDoor site_judge_host(const Site *s, const char *host, uint16_t port) {
                 return SITE_DOOR_NONE;
         for (size_t i = 0; i < ELEMENTSOF(loopback_names); i++) {
                 (void)snprintf(expected, sizeof(expected), "%s:%u", loopback_names[i], port);
-                if (strcasecmp(host, expected) == 0 || (port == 80 && strcasecmp(host, loopback_names[i]) == 0))
+                if (strcasecmp(host, expected) == 0 ||
+                                (port == 80 && strcasecmp(host, loopback_names[i]) == 0))
                         return SITE_DOOR_LOOPBACK;
         }
         return SITE_DOOR_NONE;
@@ -87,7 +88,8 @@ static bool is_own_origin(const Site *s, SiteDoor door, const char *host, const 
         return rest && strcasecmp(rest, host) == 0;
 }
 
-bool site_judge_post(const Site *s, SiteDoor door, const char *host, const char *origin, const char *fetch_site) {
+bool site_judge_post(
+                const Site *s, SiteDoor door, const char *host, const char *origin, const char *fetch_site) {
         if (door == SITE_DOOR_NONE)
                 return false;
         if (fetch_site && !streq(fetch_site, "same-origin"))

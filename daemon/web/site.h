@@ -25,4 +25,5 @@ SiteDoor site_judge_host(const Site *s, const char *host, uint16_t port);
 
 /* Whether a POST through door comes from our own page. origin and fetch_site are the Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch
  * Metadata) headers or NULL. */
-bool site_judge_post(const Site *s, SiteDoor door, const char *host, const char *origin, const char *fetch_site);
+bool site_judge_post(
+                const Site *s, SiteDoor door, const char *host, const char *origin, const char *fetch_site);

@@ -13,9 +13,9 @@ typedef enum TargetRoute {
 
 typedef enum TargetFault {
         TARGET_OK = 0,
-        TARGET_UNKNOWN = 1,  /* no such page */
-        TARGET_MALFORMED,    /* not a request target that a browser makes: bad escape, NUL, not UTF-8, too many parameters */
-        TARGET_REPEATED,     /* a parameter occurs twice (RFC 6749 section 3.1) */
+        TARGET_UNKNOWN = 1, /* no such page */
+        TARGET_MALFORMED, /* not a request target that a browser makes: bad escape, NUL, not UTF-8, too many parameters */
+        TARGET_REPEATED, /* a parameter occurs twice (RFC 6749 section 3.1) */
         TARGET_TOO_LONG,
 } TargetFault;
 

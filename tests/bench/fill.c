@@ -23,7 +23,8 @@ static unsigned n_in_work;
 static int first_error;
 
 static _Noreturn void fail(const char *what, int error) {
-        (void)fprintf(stderr, "bench-fill: %s: %s\n", what, error == STORE_CONFLICT ? "there is one already" : strerror(-error));
+        (void)fprintf(stderr, "bench-fill: %s: %s\n", what,
+                        error == STORE_CONFLICT ? "there is one already" : strerror(-error));
         exit(EXIT_FAILURE);
 }
 
@@ -92,7 +93,8 @@ int main(int argc, char *argv[]) {
         (void)store_free(store);
         if (asprintf(&file, "%s/vaultd.mdb", argv[1]) < 0 || stat(file, &st) < 0)
                 fail("vaultd.mdb", -errno);
-        (void)printf("{\"vaults\":%u,\"records\":%u,\"seconds\":%.1f,\"bytes\":%llu}\n", count, count * (1 + POPULATION_SERVICES),
+        (void)printf("{\"vaults\":%u,\"records\":%u,\"seconds\":%.1f,\"bytes\":%llu}\n", count,
+                        count * (1 + POPULATION_SERVICES),
                         (double)(now_monotonic() - started) / USEC_PER_SEC, (unsigned long long)st.st_size);
         return 0;
 }

@@ -85,7 +85,8 @@ static void record(const Client *c) {
 }
 
 static bool client_connect(Client *c, int flags) {
-        *c = (Client){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), .since_nsec = now_nsec() };
+        *c = (Client){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0),
+                .since_nsec = now_nsec() };
         if (c->fd < 0)
                 fail("socket");
         if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) >= 0)
@@ -281,15 +282,19 @@ static void run_timed(void) {
         double taken = (double)(now_nsec() - started) / 1e9;
 
         qsort(latencies, n_latencies, sizeof(*latencies), compare);
-        (void)printf("{\"requests\":%zu,\"failed\":%zu,\"seconds\":%.3f,\"rate\":%.1f,\"p50\":%.2f,\"p99\":%.2f}\n",
-                        n_requests, n_failed, taken, (double)n_requests / taken, quantile(0.5), quantile(0.99));
+        (void)printf("{\"requests\":%zu,\"failed\":%zu,\"seconds\":%.3f,\"rate\":%.1f,\"p50\":%.2f,\"p99\":%"
+                     ".2f}\n",
+                        n_requests, n_failed, taken, (double)n_requests / taken, quantile(0.5),
+                        quantile(0.99));
 }
 
 static int take_option(const char *option) {
         const char *value;
 
         if ((value = startswith(option, "mode=")))
-                mode = streq(value, "fresh") ? MODE_FRESH : streq(value, "hold") ? MODE_HOLD : MODE_PERSISTENT;
+                mode = streq(value, "fresh")  ? MODE_FRESH
+                       : streq(value, "hold") ? MODE_HOLD
+                                              : MODE_PERSISTENT;
         else if ((value = startswith(option, "clients=")))
                 n_clients = (unsigned)atol(value);
         else if ((value = startswith(option, "seconds=")))
@@ -308,7 +313,10 @@ static int take_option(const char *option) {
                 uid_step = (unsigned)atol(value);
         else
                 return -EINVAL;
-        return n_clients < 1 || n_clients > CLIENTS_MAX || pipeline < 1 || pipeline > PIPELINE_MAX || n_uids < 1 ? -EINVAL : 0;
+        return n_clients < 1 || n_clients > CLIENTS_MAX || pipeline < 1 || pipeline > PIPELINE_MAX ||
+                                               n_uids < 1
+                               ? -EINVAL
+                               : 0;
 }
 
 int main(int argc, char *argv[]) {
@@ -328,7 +336,8 @@ int main(int argc, char *argv[]) {
                 memcpy(request + i * (strlen(argv[2]) + 1), argv[2], strlen(argv[2]));
         if (first_uid != UID_INVALID)
                 set_login_uid(is_login ? first_uid : UID_INVALID);
-        if (first_uid != UID_INVALID && (setgroups(0, NULL) < 0 || setresgid(first_uid, first_uid, first_uid) < 0))
+        if (first_uid != UID_INVALID &&
+                        (setgroups(0, NULL) < 0 || setresgid(first_uid, first_uid, first_uid) < 0))
                 fail("setresgid");
         if (mode == MODE_HOLD)
                 run_hold();

@@ -57,7 +57,8 @@ int main(int argc, char *argv[]) {
         if (argc != 7)
                 return 2;
         long first = atol(argv[4]), count = atol(argv[5]), n = count > 0 ? count : first, n_failed = 0;
-        uint64_t *open = calloc((size_t)MAX(n, 1), sizeof(uint64_t)), *whole = calloc((size_t)MAX(n, 1), sizeof(uint64_t));
+        uint64_t *open = calloc((size_t)MAX(n, 1), sizeof(uint64_t)),
+                 *whole = calloc((size_t)MAX(n, 1), sizeof(uint64_t));
 
         if (n < 1 || !open || !whole)
                 return 2;
@@ -73,7 +74,8 @@ int main(int argc, char *argv[]) {
         }
         qsort(open, (size_t)n, sizeof(uint64_t), compare);
         qsort(whole, (size_t)n, sizeof(uint64_t), compare);
-        (void)printf("{\"open\":%.1f,\"whole\":%.1f,\"failed\":%ld}\n", (double)open[n / 2] / 1000, (double)whole[n / 2] / 1000, n_failed);
+        (void)printf("{\"open\":%.1f,\"whole\":%.1f,\"failed\":%ld}\n", (double)open[n / 2] / 1000,
+                        (double)whole[n / 2] / 1000, n_failed);
         free(open);
         free(whole);
         return 0;

@@ -62,7 +62,8 @@ static void open_bytes(World *w, const uint8_t *bytes, size_t n) {
 
         if (n < SEAL_OVERHEAD || n > sizeof(plain) || gcry_cipher_setkey(w->cipher, key, sizeof(key)) ||
                         gcry_cipher_setiv(w->cipher, bytes, SEAL_NONCE_SIZE) ||
-                        gcry_cipher_decrypt(w->cipher, plain, n - SEAL_OVERHEAD, bytes + SEAL_NONCE_SIZE, n - SEAL_OVERHEAD) ||
+                        gcry_cipher_decrypt(w->cipher, plain, n - SEAL_OVERHEAD, bytes + SEAL_NONCE_SIZE,
+                                        n - SEAL_OVERHEAD) ||
                         gcry_cipher_gettag(w->cipher, tag, sizeof(tag)))
                 fail("AES-GCM", -EIO);
 }
@@ -127,13 +128,17 @@ static uint64_t run(World *w, What what, bool is_ours, uint64_t seed) {
 
                 for (unsigned i = 0; i < SUBJECTS; i++) {
                         subjects[i].uid = w->first + (uid_t)(next_number(&state) % w->count);
-                        subjects[i].service = population_service((unsigned)(next_number(&state) % POPULATION_SERVICES));
-                        if (what == WHAT_CREDENTIAL && vault_record_read(w->store, w->keyring, subjects[i].uid, &subjects[i].vault) < 0)
+                        subjects[i].service = population_service(
+                                        (unsigned)(next_number(&state) % POPULATION_SERVICES));
+                        if (what == WHAT_CREDENTIAL &&
+                                        vault_record_read(w->store, w->keyring, subjects[i].uid,
+                                                        &subjects[i].vault) < 0)
                                 fail("vault", -EIO);
                 }
                 started = now_nsec();
                 for (unsigned i = 0; i < SUBJECTS; i++)
-                        (is_ours ? our_lookup : bare_lookup)(w, what, subjects[i].uid, subjects[i].service, subjects[i].vault);
+                        (is_ours ? our_lookup : bare_lookup)(
+                                        w, what, subjects[i].uid, subjects[i].service, subjects[i].vault);
                 taken += now_nsec() - started;
                 for (unsigned i = 0; i < SUBJECTS; i++)
                         (void)vault_free(subjects[i].vault);
@@ -151,13 +156,15 @@ static void measure(World *w, What what, unsigned rounds, const char *name, cons
                 for (unsigned side = 0; side < 2; side++)
                         taken[(side + i) % 2] = run(w, what, (side + i) % 2 == 0, seed);
                 if (i > 0)
-                        (void)printf("%s[%llu,%llu]", i > 1 ? "," : "", (unsigned long long)taken[0], (unsigned long long)taken[1]);
+                        (void)printf("%s[%llu,%llu]", i > 1 ? "," : "", (unsigned long long)taken[0],
+                                        (unsigned long long)taken[1]);
         }
         (void)printf("]%s", separator);
 }
 
 int main(int argc, char *argv[]) {
-        World w = { .count = argc == 6 ? (unsigned)atol(argv[3]) : 0, .first = argc == 6 ? (uid_t)atol(argv[4]) : 0 };
+        World w = { .count = argc == 6 ? (unsigned)atol(argv[3]) : 0,
+                .first = argc == 6 ? (uid_t)atol(argv[4]) : 0 };
         unsigned rounds = argc == 6 ? (unsigned)atol(argv[5]) : 0;
         sd_event *event = NULL;
         int r;

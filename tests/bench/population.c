@@ -18,7 +18,8 @@
 #define ACCESS_TOKEN_BYTES  48U
 #define REFRESH_TOKEN_BYTES 48U
 
-static const char *const services[POPULATION_SERVICES] = { "notion", "linear", "sentry", "atlassian", "github" };
+static const char *const services[POPULATION_SERVICES] = { "notion", "linear", "sentry", "atlassian",
+        "github" };
 /* The one whose token is given by hand. */
 #define BEARER_SERVICE 4U
 
@@ -67,9 +68,10 @@ static int add_grant(Credential *c) {
         a->client_auth_method = text_of("none");
         c->resource = text_of("https://mcp.%s.example", c->service);
         c->scope = text_of("read write offline_access");
-        c->expires_usec = c->created_usec + 3650 * 24 * 3600 * USEC_PER_SEC; /* still good when it is measured */
-        if (!a->issuer || !a->authorization_endpoint || !a->token_endpoint || !a->revocation_endpoint || !a->client_id ||
-                        !a->client_auth_method || !c->resource || !c->scope)
+        c->expires_usec = c->created_usec +
+                          3650 * 24 * 3600 * USEC_PER_SEC; /* still good when it is measured */
+        if (!a->issuer || !a->authorization_endpoint || !a->token_endpoint || !a->revocation_endpoint ||
+                        !a->client_id || !a->client_auth_method || !c->resource || !c->scope)
                 return -ENOMEM;
         r = random_secret("refresh-", REFRESH_TOKEN_BYTES, &c->refresh_token);
         return r;
@@ -92,7 +94,8 @@ static int add_credential(StoreBatch *b, const Vault *v, unsigned i) {
         c->created_usec = now_realtime();
         c->custody = CUSTODY_MIRROR;
         c->kind = i == BEARER_SERVICE ? CREDENTIAL_STATIC_BEARER : CREDENTIAL_OAUTH;
-        if (!c->service || !c->label || !c->id || !c->upstream || !c->account_id || !c->account_name || !c->platform_credential_id)
+        if (!c->service || !c->label || !c->id || !c->upstream || !c->account_id || !c->account_name ||
+                        !c->platform_credential_id)
                 return -ENOMEM;
         r = i == BEARER_SERVICE ? 0 : add_grant(c);
         if (r >= 0)

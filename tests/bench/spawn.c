@@ -36,7 +36,8 @@ int main(int argc, char *argv[]) {
         uint64_t *taken = count > 0 && count < 1000000 ? calloc((size_t)count, sizeof(uint64_t)) : NULL;
 
         if (!taken || posix_spawn_file_actions_init(&actions) != 0 ||
-                        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) != 0) {
+                        posix_spawn_file_actions_addopen(
+                                        &actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) != 0) {
                 (void)fputs("usage: bench-spawn COUNT EXIT-STATUS COMMAND [ARGUMENT]...\n", stderr);
                 return 2;
         }
@@ -45,7 +46,8 @@ int main(int argc, char *argv[]) {
                 int status;
                 pid_t pid;
 
-                if (posix_spawnp(&pid, argv[3], &actions, NULL, argv + 3, environ) != 0 || waitpid(pid, &status, 0) != pid) {
+                if (posix_spawnp(&pid, argv[3], &actions, NULL, argv + 3, environ) != 0 ||
+                                waitpid(pid, &status, 0) != pid) {
                         perror(argv[3]);
                         return EXIT_FAILURE;
                 }
@@ -56,7 +58,8 @@ int main(int argc, char *argv[]) {
                 }
         }
         qsort(taken, (size_t)count, sizeof(uint64_t), compare);
-        (void)printf("{\"p50\":%.1f,\"p99\":%.1f}\n", (double)taken[count / 2] / 1000, (double)taken[count * 99 / 100] / 1000);
+        (void)printf("{\"p50\":%.1f,\"p99\":%.1f}\n", (double)taken[count / 2] / 1000,
+                        (double)taken[count * 99 / 100] / 1000);
         free(taken);
         return 0;
 }

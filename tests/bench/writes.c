@@ -58,7 +58,8 @@ static void next_key(World *w, StoreKey *ret) {
         static const char id[] = "notion/default";
 
         w->seed = w->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        if (store_key_init(ret, RECORD_CREDENTIAL, 1000 + (uid_t)((w->seed >> 33) % UIDS), id, strlen(id)) < 0)
+        if (store_key_init(ret, RECORD_CREDENTIAL, 1000 + (uid_t)((w->seed >> 33) % UIDS), id, strlen(id)) <
+                        0)
                 fail("key", -EINVAL);
         memcpy(w->value, &w->seed, sizeof(w->seed));
 }
@@ -145,7 +146,8 @@ static int on_asked(sd_event_source *source, int fd, uint32_t revents, void *use
         StoreKey key;
 
         (void)eventfd_read(fd, &n);
-        if (store_key_init(&key, RECORD_CREDENTIAL, 1000 + (uid_t)(w->n_reads % UIDS), "notion/default", 14) < 0 ||
+        if (store_key_init(&key, RECORD_CREDENTIAL, 1000 + (uid_t)(w->n_reads % UIDS), "notion/default",
+                            14) < 0 ||
                         store_get(w->store, &key, &value) < 0)
                 fail("read", -EIO);
         (void)eventfd_write(w->answer_fd, 1);
@@ -243,19 +245,23 @@ int main(int argc, char *argv[]) {
 
         (void)printf("{\"writes\":[");
         for (unsigned i = 0; i <= rounds; i++) {
-                uint64_t a = i % 2 ? run_ours(&w, w.n_writers, seconds) : 0, b = run_peer(&w, peer->data, seconds);
+                uint64_t a = i % 2 ? run_ours(&w, w.n_writers, seconds) : 0,
+                         b = run_peer(&w, peer->data, seconds);
 
                 a = a ?: run_ours(&w, w.n_writers, seconds);
                 if (i > 0)
-                        (void)printf("%s[%llu,%llu]", i > 1 ? "," : "", (unsigned long long)a, (unsigned long long)b);
+                        (void)printf("%s[%llu,%llu]", i > 1 ? "," : "", (unsigned long long)a,
+                                        (unsigned long long)b);
         }
         (void)printf("],\"reader\":[");
         for (unsigned i = 0; i <= rounds; i++) {
-                uint64_t a = i % 2 ? reader_p99(&w, w.n_writers, seconds) : 0, b = reader_p99(&w, 0, seconds);
+                uint64_t a = i % 2 ? reader_p99(&w, w.n_writers, seconds) : 0,
+                         b = reader_p99(&w, 0, seconds);
 
                 a = a ?: reader_p99(&w, w.n_writers, seconds);
                 if (i > 0)
-                        (void)printf("%s[%llu,%llu]", i > 1 ? "," : "", (unsigned long long)a, (unsigned long long)b);
+                        (void)printf("%s[%llu,%llu]", i > 1 ? "," : "", (unsigned long long)a,
+                                        (unsigned long long)b);
         }
         (void)printf("]}\n");
         (void)store_free(w.store);

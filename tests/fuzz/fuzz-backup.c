@@ -31,10 +31,12 @@ static int see_keys(const Secret *keys, void *userdata) {
         return 0;
 }
 
-static int see_record(const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata) {
+static int see_record(
+                const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata) {
         uint8_t sum = 0;
 
-        require(*(bool *)userdata && key->id_size <= STORE_ID_MAX && key->uid != UID_INVALID && size <= BACKUP_ITEM_MAX);
+        require(*(bool *)userdata && key->id_size <= STORE_ID_MAX && key->uid != UID_INVALID &&
+                        size <= BACKUP_ITEM_MAX);
         for (size_t i = 0; i < size; i++)
                 sum ^= value[i]; /* it can be read */
         return sum == 0x5a && size == 0 ? -EIO : 0;

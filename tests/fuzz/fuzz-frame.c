@@ -29,12 +29,15 @@ static void check_call(const Message *m, const char *text, size_t n) {
         Message again = {};
 
         check(json_scan(text, n, &json_limits_wire, NULL) == 0, "a call passes the strict scan");
-        check(m->method && json_object_is_type(m->parameters, json_type_object), "a call has a method and parameters");
+        check(m->method && json_object_is_type(m->parameters, json_type_object),
+                        "a call has a method and parameters");
         check(m->is_more + m->is_oneway + m->is_upgrade <= 1, "a call is of one kind");
         const char *written = json_text(m->root);
-        check(written && message_parse(written, strlen(written), &again) == 0, "a call written again is a call");
+        check(written && message_parse(written, strlen(written), &again) == 0,
+                        "a call written again is a call");
         check(streq(again.method, m->method) && json_object_equal(again.parameters, m->parameters) &&
-                              again.is_more == m->is_more && again.is_oneway == m->is_oneway && again.is_upgrade == m->is_upgrade,
+                                        again.is_more == m->is_more && again.is_oneway == m->is_oneway &&
+                                        again.is_upgrade == m->is_upgrade,
                         "and the same one");
         message_done(&again);
 }

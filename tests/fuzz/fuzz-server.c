@@ -127,7 +127,10 @@ static int run_open(Run *run) {
         const ServerOptions options = {
                 .interfaces = interfaces,
                 .userdata = run,
-                .limits = { .n_connections = 1, .n_bytes = 64U * 1024U * 1024U, .n_calls = 1, .n_streams = 1 },
+                .limits = { .n_connections = 1,
+                                .n_bytes = 64U * 1024U * 1024U,
+                                .n_calls = 1,
+                                .n_streams = 1 },
                 .message_timeout_usec = 3600 * USEC_PER_SEC,
                 .fault = fault,
                 .vendor = "v",
@@ -189,8 +192,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         run_input(&a, data, data + 8, size - 8);
         run_input(&b, whole, data + 8, size - 8);
         /* The peer's own goodbye within a stream is the one thing that depends on pieces. */
-        size_t n = a.stream.size > 0 || b.stream.size > 0 ? MIN(a.output.size, b.output.size) : MAX(a.output.size, b.output.size);
-        check(n <= a.output.size && n <= b.output.size && memcmp(a.output.bytes ?: data, b.output.bytes ?: data, n) == 0,
+        size_t n = a.stream.size > 0 || b.stream.size > 0 ? MIN(a.output.size, b.output.size)
+                                                          : MAX(a.output.size, b.output.size);
+        check(n <= a.output.size && n <= b.output.size &&
+                                        memcmp(a.output.bytes ?: data, b.output.bytes ?: data, n) == 0,
                         "the answers do not depend on how the bytes were cut");
         return 0;
 }

@@ -50,7 +50,9 @@ static void check_again(const Target *t) {
                 check(again.n_parameters == t->n_parameters, "same number");
                 for (size_t i = 0; i < t->n_parameters; i++)
                         check(streq(again.parameters[i].name, t->parameters[i].name) &&
-                              streq(again.parameters[i].value, t->parameters[i].value), "same parameters");
+                                                        streq(again.parameters[i].value,
+                                                                        t->parameters[i].value),
+                                        "same parameters");
                 target_done(&again);
         }
         buffer_done(&text);

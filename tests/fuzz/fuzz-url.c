@@ -23,13 +23,18 @@ static void check_form(const HttpUrl *url) {
         _cleanup_(freep) char *origin = http_url_origin(url), *text = NULL;
         _cleanup_(http_url_done) HttpUrl again = {};
 
-        check(origin && asprintf(&text, "%s%s%s%s", origin, url->path, url->query ? "?" : "", url->query ?: "") > 0, "memory");
+        check(origin && asprintf(&text, "%s%s%s%s", origin, url->path, url->query ? "?" : "",
+                                        url->query ?: "") > 0,
+                        "memory");
         if (strlen(text) > 2048)
                 return;
         check(http_url_parse(text, &again) == 0, "its one form parses");
-        check(http_url_same_origin(url, &again) && streq(url->path, again.path) && streq_ptr(url->query, again.query), "its one form is the same");
+        check(http_url_same_origin(url, &again) && streq(url->path, again.path) &&
+                                        streq_ptr(url->query, again.query),
+                        "its one form is the same");
         check(url->path[0] == '/' && url->port > 0 && !strpbrk(url->host, "@%/\\ ?#"), "no second reading");
-        check(!strstr(url->path, "/../") && !strstr(url->path, "/./") && !strchr(url->path, '#'), "no dot segments");
+        check(!strstr(url->path, "/../") && !strstr(url->path, "/./") && !strchr(url->path, '#'),
+                        "no dot segments");
 }
 
 static void check_bound(const char *upstream, const char *request) {
@@ -37,7 +42,8 @@ static void check_bound(const char *upstream, const char *request) {
 
         if (!url_is_bound(upstream, request))
                 return;
-        check(http_url_parse(upstream, &a) == 0 && http_url_parse(request, &b) == 0, "only what parses is bound");
+        check(http_url_parse(upstream, &a) == 0 && http_url_parse(request, &b) == 0,
+                        "only what parses is bound");
         check(http_url_same_origin(&a, &b), "bound to the origin");
         check(strncmp(a.path, b.path, strlen(a.path)) == 0, "bound to the path");
         check(url_is_bound(upstream, upstream) && url_is_bound(request, request), "to itself");

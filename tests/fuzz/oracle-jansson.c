@@ -13,7 +13,8 @@ Verdict oracle_judge(const char *text, size_t n) {
         /* It passes over a NUL byte behind a number (seen with 2.14), so its word on such a text is worth nothing. */
         if (memchr(text, 0, n))
                 return VERDICT_NONE;
-        json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+        json_t *value = json_loadb(
+                        text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 
         if (value) {
                 json_decref(value);

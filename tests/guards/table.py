@@ -20,16 +20,18 @@ class Guard:
     ids: list           # threats and requirements
     what: str           # one sentence: what the guard does
     file: str
-    guard: str          # its text in the file
+    guard: str          # its text in the file, however that is laid out
     without: str        # what stands there when it is taken out
     tests: list         # FILE::NAME, each of which must fail then
 
     def apply(self, tree):
         """The file's text without the guard."""
         text = (tree / self.file).read_text()
-        if text.count(self.guard) != 1:
-            raise ValueError(f"{self.name}: the guard's text is {text.count(self.guard)} times in {self.file}, not once")
-        return text.replace(self.guard, self.without)
+        # Where lines end and how far they are indented is the formatter's.
+        found = list(re.finditer(r"\s*".join(map(re.escape, re.findall(r"\w+|\S", self.guard))), text))
+        if len(found) != 1:
+            raise ValueError(f"{self.name}: the guard's text is {len(found)} times in {self.file}, not once")
+        return text[:found[0].start()] + self.without + text[found[0].end():]
 
 
 def load(path=TABLE):

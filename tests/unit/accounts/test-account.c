@@ -16,7 +16,7 @@
 
 static AccountState state_of(const char *password, long expire, long changed, long max, long inactive) {
         const struct spwd entry = {
-                .sp_namp = (char *)(uintptr_t)"alice",
+                .sp_namp = (char *)(uintptr_t) "alice",
                 .sp_pwdp = (char *)(uintptr_t)password,
                 .sp_lstchg = changed,
                 .sp_min = -1,

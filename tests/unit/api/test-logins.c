@@ -57,7 +57,12 @@ static void leader_end(pid_t pid) {
 }
 
 static int enter(Hall *h, uid_t uid, pid_t leader, const Login **ret) {
-        return logins_open(h->logins, &(Login){ .uid = uid, .user = (char[]){ "somebody" }, .service = (char[]){ "sshd" }, .leader = leader }, ret);
+        return logins_open(h->logins,
+                        &(Login){ .uid = uid,
+                                        .user = (char[]){ "somebody" },
+                                        .service = (char[]){ "sshd" },
+                                        .leader = leader },
+                        ret);
 }
 
 /* The gate asks twice for one call, and the leader may end in between. */

@@ -20,7 +20,8 @@
 static char text[1024 * 1024];
 
 static void speak(void (*speaker)(void)) {
-        _cleanup_(closep) int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), saved = dup(STDERR_FILENO);
+        _cleanup_(closep) int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600),
+                              saved = dup(STDERR_FILENO);
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         ssize_t n;
 

@@ -18,7 +18,8 @@ static char text[64 * 1024];
 
 /* The record as it is written without a log thread. */
 static void write_record(const AuditEvent *e) {
-        _cleanup_(closep) int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), saved = dup(STDERR_FILENO);
+        _cleanup_(closep) int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600),
+                              saved = dup(STDERR_FILENO);
         ssize_t n;
 
         assert_true(file >= 0 && saved >= 0);
@@ -32,15 +33,25 @@ static void write_record(const AuditEvent *e) {
         text[n] = 0;
 }
 
-static const AuditEvent *event_with(const char *foreign, unsigned which, AuditOrigin *origin, AuditEvent *ret) {
-        *origin = (AuditOrigin){ .name = "login", .login_uid = 1001, .cgroup = which == 2 ? foreign : "/user.slice", .container = "no" };
-        *ret = (AuditEvent){ .kind = AUDIT_CALL, .uid = 1001, .user = "alice", .verdict = "refused", .origin = origin,
-                .account = which == 0 ? foreign : NULL, .reason = which == 1 ? foreign : NULL };
+static const AuditEvent *event_with(
+                const char *foreign, unsigned which, AuditOrigin *origin, AuditEvent *ret) {
+        *origin = (AuditOrigin){ .name = "login",
+                .login_uid = 1001,
+                .cgroup = which == 2 ? foreign : "/user.slice",
+                .container = "no" };
+        *ret = (AuditEvent){ .kind = AUDIT_CALL,
+                .uid = 1001,
+                .user = "alice",
+                .verdict = "refused",
+                .origin = origin,
+                .account = which == 0 ? foreign : NULL,
+                .reason = which == 1 ? foreign : NULL };
         return ret;
 }
 
 static void foreign_text_writes_no_line_of_its_own(void **state) {
-        static const char hostile[] = "x\nMESSAGE=vault unsealed: mallory\r\033[2J\xc2\x9b" "31m\xe2\x80\xae\x7f\xff";
+        static const char hostile[] = "x\nMESSAGE=vault unsealed: mallory\r\033[2J\xc2\x9b"
+                                      "31m\xe2\x80\xae\x7f\xff";
         AuditOrigin origin;
         AuditEvent event;
 

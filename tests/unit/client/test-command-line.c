@@ -33,7 +33,7 @@ static int parse(Arguments *ret, const char *const *words) {
 }
 
 #define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define ARGV(...) ((char **)WORDS(__VA_ARGS__))
+#define ARGV(...)  ((char **)WORDS(__VA_ARGS__))
 
 static void options_and_words_mix(void **state) {
         _cleanup_(arguments_done) Arguments a = {};
@@ -65,8 +65,9 @@ static void an_empty_value_is_a_value(void **state) {
 }
 
 static void what_is_not_clear_is_refused(void **state) {
-        const char *const *faulty[] = { WORDS("--no"), WORDS("--ye"), WORDS("--yes=1"), WORDS("--as"), WORDS("--as", "--yes"),
-                WORDS("--as=1", "--as=2"), WORDS("-y"), WORDS("--=x"), WORDS("--as", "\xff"), WORDS("\xc3\x28") };
+        const char *const *faulty[] = { WORDS("--no"), WORDS("--ye"), WORDS("--yes=1"), WORDS("--as"),
+                WORDS("--as", "--yes"), WORDS("--as=1", "--as=2"), WORDS("-y"), WORDS("--=x"),
+                WORDS("--as", "\xff"), WORDS("\xc3\x28") };
 
         for (size_t i = 0; i < ELEMENTSOF(faulty); i++) {
                 Arguments a = {};
@@ -131,11 +132,12 @@ static void browser_entry_with_many_words_stays_in_bounds(void **state) {
 }
 
 static void links_are_https_or_loopback(void **state) {
-        static const char *const good[] = { "https://h/c/1", "https://h:8443/", "http://127.0.0.1:631/c", "http://localhost/",
-                "http://[::1]:80/x?y#z", "https://h" };
-        static const char *const bad[] = { "", "h", "http://h/", "ftp://h/", "javascript:x", "https://", "https:///x",
-                "https://u@h/", "http://127.0.0.1.evil/", "http://127.0.0.1:80@evil/", "http://localhost.evil/", "https://h/ x",
-                "https://h/\x1b", "https://h/\xc3\xa9", "https://h/'", "-https://h/", "HTTPS://h/" };
+        static const char *const good[] = { "https://h/c/1", "https://h:8443/", "http://127.0.0.1:631/c",
+                "http://localhost/", "http://[::1]:80/x?y#z", "https://h" };
+        static const char *const bad[] = { "", "h", "http://h/", "ftp://h/", "javascript:x", "https://",
+                "https:///x", "https://u@h/", "http://127.0.0.1.evil/", "http://127.0.0.1:80@evil/",
+                "http://localhost.evil/", "https://h/ x", "https://h/\x1b", "https://h/\xc3\xa9",
+                "https://h/'", "-https://h/", "HTTPS://h/" };
 
         for (size_t i = 0; i < ELEMENTSOF(good); i++)
                 assert_true(link_is_acceptable(good[i], 100));

@@ -26,7 +26,9 @@ static void width_counts_columns(void **state) {
 }
 
 static void json_escapes_what_a_terminal_obeys(void **state) {
-        _cleanup_(json_putp) json_object *document = json_build("k", 's', "a\x1b\x7f\xc2\x9b\u202e\u2028é€😀/", NULL), *again = NULL;
+        _cleanup_(json_putp) json_object *document = json_build("k", 's',
+                                                         "a\x1b\x7f\xc2\x9b\u202e\u2028é€😀/", NULL),
+                                         *again = NULL;
         _cleanup_(freep) char *text = json_text_for_terminal(document);
 
         assert_string_equal(text, "{\"k\":\"a\\u001b\\u007f\\u009b\\u202e\\u2028é€😀/\"}");
@@ -35,7 +37,8 @@ static void json_escapes_what_a_terminal_obeys(void **state) {
 }
 
 static void error_name_gives_code_and_words(void **state) {
-        _cleanup_(json_putp) json_object *parameters = json_build("message", 's', "M", "hint", 's', "H", NULL);
+        _cleanup_(json_putp) json_object *parameters =
+                        json_build("message", 's', "M", "hint", 's', "H", NULL);
         _cleanup_(fault_done) Fault f = {};
 
         assert_int_equal(fault_set_reply(&f, "io.vaultd.NotConnected", parameters), FAULT_SET);
@@ -54,7 +57,8 @@ static void a_fault_may_quote_the_one_it_replaces(void **state) {
         _cleanup_(fault_done) Fault f = {};
 
         assert_int_equal(fault_set(&f, EXIT_CODE_FAILED, "a", "hint", "first"), FAULT_SET);
-        assert_int_equal(fault_set(&f, EXIT_CODE_FAILED, f.error, f.hint, "second after %s", f.message), FAULT_SET);
+        assert_int_equal(fault_set(&f, EXIT_CODE_FAILED, f.error, f.hint, "second after %s", f.message),
+                        FAULT_SET);
         assert_string_equal(f.message, "second after first");
         assert_string_equal(f.hint, "hint");
 }
@@ -63,7 +67,8 @@ static void accounts_have_name_and_id(void **state) {
         _cleanup_(json_putp) json_object *both = json_build("id", 's', "i", "name", 's', "n", NULL);
         _cleanup_(json_putp) json_object *same = json_build("id", 's', "x", "name", 's', "x", NULL);
         _cleanup_(json_putp) json_object *neither = json_build("other", 's', "x", NULL);
-        _cleanup_(freep) char *a = format_account(both), *b = format_account(same), *c = format_account(neither), *d = format_account(NULL);
+        _cleanup_(freep) char *a = format_account(both), *b = format_account(same),
+                              *c = format_account(neither), *d = format_account(NULL);
 
         assert_string_equal(a, "n (i)");
         assert_string_equal(b, "x");
@@ -72,13 +77,15 @@ static void accounts_have_name_and_id(void **state) {
 }
 
 static void check_until(int64_t from_now_sec, const char *expected) {
-        _cleanup_(freep) char *text = format_until((int64_t)now_realtime() + from_now_sec * (int64_t)USEC_PER_SEC + 500000);
+        _cleanup_(freep) char *text = format_until(
+                        (int64_t)now_realtime() + from_now_sec * (int64_t)USEC_PER_SEC + 500000);
 
         assert_string_equal(text, expected);
 }
 
 static void times_are_told_for_people(void **state) {
-        _cleanup_(freep) char *least = format_until(INT64_MIN), *most = format_moment(INT64_MAX), *before = format_moment(-1);
+        _cleanup_(freep) char *least = format_until(INT64_MIN), *most = format_moment(INT64_MAX),
+                              *before = format_moment(-1);
 
         check_until(-10, "expired");
         check_until(45, "in 45 s");
@@ -91,7 +98,8 @@ static void times_are_told_for_people(void **state) {
 }
 
 static void members_of_another_type_are_faults(void **state) {
-        _cleanup_(json_putp) json_object *reply = json_build("n", 'i', (int64_t)4, "list", 'o', json_object_new_array(), NULL);
+        _cleanup_(json_putp) json_object *reply =
+                        json_build("n", 'i', (int64_t)4, "list", 'o', json_object_new_array(), NULL);
         _cleanup_(fault_done) Fault f = {};
         json_object *list = NULL;
         const char *text = NULL;

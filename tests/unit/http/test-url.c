@@ -228,8 +228,14 @@ static void bound_is_exactly_the_upstream(void **state) {
                 { "https://mcp.notion.com/mcp", "https://mcp.notion.com:443./mcp", false },
                 /* IDN: other letters, also those that fold to ASCII, and their A-labels */
                 { "https://mcp.notion.com/mcp", "https://mcp.n\xd0\xbetion.com/mcp", false },
-                { "https://mcp.notion.com/mcp", "https://mcp.notion\xe3\x80\x82""com/mcp", false },
-                { "https://mcp.notion.com/mcp", "https://\xef\xbd\x8d""cp.notion.com/mcp", false },
+                { "https://mcp.notion.com/mcp",
+                                "https://mcp.notion\xe3\x80\x82"
+                                "com/mcp",
+                                false },
+                { "https://mcp.notion.com/mcp",
+                                "https://\xef\xbd\x8d"
+                                "cp.notion.com/mcp",
+                                false },
                 { "https://mcp.notion.com/mcp", "https://mcp.xn--ntion-jye.com/mcp", false },
                 /* escapes and backslashes in the host */
                 { "https://mcp.notion.com/mcp", "https://mcp%2enotion.com/mcp", false },
@@ -272,17 +278,17 @@ static void bound_is_exactly_the_upstream(void **state) {
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++)
                 if (url_is_bound(rows[i].upstream, rows[i].request) != rows[i].is_bound)
-                        fail_msg("%s is %sbound to %s", rows[i].request ?: "NULL", rows[i].is_bound ? "not " : "",
-                                        rows[i].upstream ?: "NULL");
+                        fail_msg("%s is %sbound to %s", rows[i].request ?: "NULL",
+                                        rows[i].is_bound ? "not " : "", rows[i].upstream ?: "NULL");
 }
 
 static void host_patterns_name_hosts_and_nothing_else(void **state) {
-        static const char *const good[] = { "api.github.com", "*.github.com", "localhost", "10.0.0.1", "xn--bcher-kva.test",
-                "a_b.test" };
-        static const char *const bad[] = { "", "*", "*.", "*.com", "*.10.0.0.1", "**.github.com", "api.*.com", "*github.com",
-                "API.github.com", "api.github.com:443", "api.github.com/", "https://api.github.com", "user@a.test",
-                "a.test.", ".a.test", "a..test", "[::1]", "::1", "2130706433", "0x7f.1", "a%2e.test", "b\303\274cher.test",
-                "a b", "a\\b" };
+        static const char *const good[] = { "api.github.com", "*.github.com", "localhost", "10.0.0.1",
+                "xn--bcher-kva.test", "a_b.test" };
+        static const char *const bad[] = { "", "*", "*.", "*.com", "*.10.0.0.1", "**.github.com",
+                "api.*.com", "*github.com", "API.github.com", "api.github.com:443", "api.github.com/",
+                "https://api.github.com", "user@a.test", "a.test.", ".a.test", "a..test", "[::1]", "::1",
+                "2130706433", "0x7f.1", "a%2e.test", "b\303\274cher.test", "a b", "a\\b" };
 
         for (size_t i = 0; i < ELEMENTSOF(good); i++)
                 if (!url_host_pattern_is_legal(good[i]))

@@ -98,7 +98,8 @@ static void found_name_is_at_hand_for_a_minute(void **state) {
         assert_string_equal(users_name_at_hand(f->users, 0, before + USERS_AT_HAND_USEC - 1), "root");
         assert_null(users_name_at_hand(f->users, 0, after + USERS_AT_HAND_USEC));
         /* What hands something out asks for less, and never gets more. */
-        assert_string_equal(users_name_within(f->users, 0, before + 5 * USEC_PER_SEC - 1, 5 * USEC_PER_SEC), "root");
+        assert_string_equal(users_name_within(f->users, 0, before + 5 * USEC_PER_SEC - 1, 5 * USEC_PER_SEC),
+                        "root");
         assert_null(users_name_within(f->users, 0, after + 5 * USEC_PER_SEC, 5 * USEC_PER_SEC));
         assert_null(users_name_within(f->users, 0, after + USERS_AT_HAND_USEC, UINT64_MAX));
         assert_int_equal(look_up(f, 0), 0);

@@ -201,7 +201,9 @@ static ssize_t give(int fd, const void *bytes, size_t n) {
         } control = {};
         struct ucred writer = { .pid = getpid(), .uid = uids[fd], .gid = 0 };
         struct iovec iov = { (void *)bytes, n };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
 
         control.header.cmsg_level = SOL_SOCKET;
         control.header.cmsg_type = SCM_CREDENTIALS;
@@ -482,14 +484,15 @@ static void slow_reader_is_cut_at_its_limit_without_hurting_others(void **state)
         unsigned n_sent = 0;
 
         /* It asks and does not read. */
-        while (n_sent < 100 && give(slow, "{\"method\":\"test.Big\"}", sizeof("{\"method\":\"test.Big\"}")) > 0) {
+        while (n_sent < 100 &&
+                        give(slow, "{\"method\":\"test.Big\"}", sizeof("{\"method\":\"test.Big\"}")) > 0) {
                 n_sent++;
                 turn_all(h);
                 assert_works(h, other);
         }
-        assert_true(n_sent >= 1500000 / BIG); /* not before the limit */
+        assert_true(n_sent >= 1500000 / BIG);     /* not before the limit */
         assert_true(n_sent <= 1500000 / BIG + 4); /* what the socket's own buffer takes comes on top */
-        assert_works(h, own); /* and what it had charged is free again */
+        assert_works(h, own);                     /* and what it had charged is free again */
 }
 
 static void message_beyond_a_mebibyte_ends_the_connection(void **state) {
@@ -499,8 +502,7 @@ static void message_beyond_a_mebibyte_ends_the_connection(void **state) {
         size_t n = 0;
 
         memset(piece, ' ', sizeof(piece));
-        for (ssize_t sent; n < 3 * 1024 * 1024 &&
-                           (sent = give(fd, piece, sizeof(piece))) > 0;) {
+        for (ssize_t sent; n < 3 * 1024 * 1024 && (sent = give(fd, piece, sizeof(piece))) > 0;) {
                 n += (size_t)sent;
                 turn_all(h);
         }

@@ -77,7 +77,6 @@ static int method_fiber(Call *call, json_object *parameters, void *userdata) {
         return work_fiber(call);
 }
 
-
 /* Quick, but not this time. */
 static int method_spawn(Call *call, json_object *parameters, void *userdata) {
         seen.begun_usec = now_monotonic();
@@ -157,7 +156,8 @@ static void loop_beside(const char *const *texts, uint64_t message_timeout_usec)
                 speak(pair[1], texts);
         (void)close(pair[1]);
         assert_true(sd_event_new(&seen.event) >= 0);
-        assert_true(sd_event_add_time_relative(seen.event, NULL, CLOCK_MONOTONIC, GUARD_USEC, 1, on_guard, NULL) >= 0);
+        assert_true(sd_event_add_time_relative(
+                                    seen.event, NULL, CLOCK_MONOTONIC, GUARD_USEC, 1, on_guard, NULL) >= 0);
         assert_int_equal(server_new(seen.event, &options, &seen.server), 0);
         assert_int_equal(server_add_connection(seen.server, pair[0], DOOR_PUBLIC), 0);
         assert_int_equal(server_loop(seen.server), DONE);
@@ -180,17 +180,23 @@ static void timer_of_a_method_is_heard_of_and_counts_from_now(void **state) {
 }
 
 static void so_is_one_that_is_set_behind_the_answer(void **state) {
-        loop_beside((const char *const[]){ "{\"method\":\"loop.AnsweredFirst\"}", REPLY, NULL }, USEC_PER_SEC);
+        loop_beside((const char *const[]){ "{\"method\":\"loop.AnsweredFirst\"}", REPLY, NULL },
+                        USEC_PER_SEC);
         assert_later();
 }
 
 static void so_is_one_that_a_stream_sets(void **state) {
-        loop_beside((const char *const[]){ "{\"method\":\"loop.Upgrade\",\"upgrade\":true}", REPLY, "bytes", NULL, NULL }, USEC_PER_SEC);
+        loop_beside((const char *const[]){ "{\"method\":\"loop.Upgrade\",\"upgrade\":true}", REPLY, "bytes",
+                                    NULL, NULL },
+                        USEC_PER_SEC);
         assert_later();
 }
 
 static void fiber_runs_although_nothing_else_happens(void **state) {
-        loop_beside((const char *const[]){ "{\"method\":\"loop.Fiber\"}", REPLY, "{\"method\":\"loop.Fiber\"}", REPLY, "{\"method\":\"loop.Later\"}", NULL, NULL }, USEC_PER_SEC);
+        loop_beside((const char *const[]){ "{\"method\":\"loop.Fiber\"}", REPLY,
+                                    "{\"method\":\"loop.Fiber\"}", REPLY, "{\"method\":\"loop.Later\"}",
+                                    NULL, NULL },
+                        USEC_PER_SEC);
         assert_int_equal(seen.n_fibers, 2);
         assert_later();
 }
@@ -234,7 +240,8 @@ static void half_sent_message_ends_in_time(void **state) {
         }
         (void)close(pair[1]);
         assert_true(sd_event_new(&seen.event) >= 0);
-        assert_true(sd_event_add_time_relative(seen.event, NULL, CLOCK_MONOTONIC, GUARD_USEC, 1, on_guard, NULL) >= 0);
+        assert_true(sd_event_add_time_relative(
+                                    seen.event, NULL, CLOCK_MONOTONIC, GUARD_USEC, 1, on_guard, NULL) >= 0);
         assert_true(sd_event_add_signal(seen.event, NULL, SIGCHLD, on_exit_of_client, NULL) >= 0);
         assert_int_equal(server_new(seen.event, &options, &seen.server), 0);
         assert_int_equal(server_add_connection(seen.server, pair[0], DOOR_PUBLIC), 0);

@@ -20,7 +20,9 @@
 #define REVOKED "{\"error\":\"toy.Fault\",\"parameters\":{\"error\":\"EKEYREVOKED\"}}"
 #define MANY    1000U
 
-static const Limits limits = { .n_connections = MANY + 10, .n_bytes = 64000000, .n_calls = MANY + 10, .n_streams = MANY + 10 };
+static const Limits limits = {
+        .n_connections = MANY + 10, .n_bytes = 64000000, .n_calls = MANY + 10, .n_streams = MANY + 10
+};
 
 static uint32_t own_audit_session(void) {
         Principal p = { .pid = getpid(), .login_uid = UID_INVALID, .audit_session = UINT32_MAX };
@@ -93,7 +95,11 @@ static void calls_with_credentials_are_answered_as_revoked(void **state) {
 /* A thousand, of a uid that has used up its calls of this second as well. */
 static void a_thousand_end_at_once(void **state) {
         const struct rlimit files = { 8192, 8192 };
-        const Limits few = { .n_connections = MANY + 10, .n_bytes = 64000000, .n_calls = MANY + 10, .n_streams = MANY + 10, .n_steps_per_sec = 2 * MANY + 100 };
+        const Limits few = { .n_connections = MANY + 10,
+                .n_bytes = 64000000,
+                .n_calls = MANY + 10,
+                .n_streams = MANY + 10,
+                .n_steps_per_sec = 2 * MANY + 100 };
         static int fds[MANY];
         uint64_t begin;
 

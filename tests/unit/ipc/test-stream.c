@@ -50,21 +50,34 @@ static void kind_of_call_must_fit_the_method(void **state) {
         _cleanup_(closep) int fd = toy_connect(toy);
 
         toy_say(fd, "{\"method\":\"toy.Pipe\"}");
-        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.MethodNotImplemented\",\"parameters\":{\"method\":\"toy.Pipe\"}}");
+        toy_expect(toy, fd,
+                        "{\"error\":\"org.varlink.service.MethodNotImplemented\",\"parameters\":{\"method\":"
+                        "\"toy.Pipe\"}}");
         toy_say(fd, "{\"method\":\"toy.Echo\",\"upgrade\":true}");
-        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.MethodNotImplemented\",\"parameters\":{\"method\":\"toy.Echo\"}}");
+        toy_expect(toy, fd,
+                        "{\"error\":\"org.varlink.service.MethodNotImplemented\",\"parameters\":{\"method\":"
+                        "\"toy.Echo\"}}");
         toy_say(fd, "{\"method\":\"toy.Watch\"}");
         toy_expect(toy, fd, "{\"error\":\"org.varlink.service.ExpectedMore\",\"parameters\":{}}");
         toy_say(fd, "{\"method\":\"toy.Watch\",\"oneway\":true}");
         toy_expect(toy, fd, NULL);
         toy_say(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\"}");
-        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}}");
-        toy_say(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"toy\",\"x\":1}}");
-        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"x\"}}");
+        toy_expect(toy, fd,
+                        "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":"
+                        "\"interface\"}}");
+        toy_say(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{"
+                    "\"interface\":\"toy\",\"x\":1}}");
+        toy_expect(toy, fd,
+                        "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":"
+                        "\"x\"}}");
         toy_say(fd, "{\"method\":\"org.varlink.service.GetInfo\",\"parameters\":{\"x\":1}}");
-        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"x\"}}");
+        toy_expect(toy, fd,
+                        "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":"
+                        "\"x\"}}");
         toy_say(fd, "{\"method\":\"toy.Echo\",\"parameters\":{\"uid\":0}}");
-        toy_expect(toy, fd, "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"uid\"}}");
+        toy_expect(toy, fd,
+                        "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":"
+                        "\"uid\"}}");
         toy_say(fd, "{\"method\":\"toy.Count\",\"parameters\":{\"n\":0}}");
         toy_expect(toy, fd, "{\"parameters\":{\"n\":2}}");
         toy_say(fd, "{\"method\":\"toy.Echo\",\"org.vendor.trace\":[1]}");

@@ -264,7 +264,8 @@ static void message_is_charged_for_what_it_becomes(void **state) {
 }
 
 static void call_charged_to_another_uid_leaves_its_callers_account_free(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 8, .n_bytes = 100000, .n_calls = 1, .n_streams = 1 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(
+                        &(Limits){ .n_connections = 8, .n_bytes = 100000, .n_calls = 1, .n_streams = 1 });
         _cleanup_(closep) int first = toy_connect(toy), second = toy_connect(toy), third = toy_connect(toy);
 
         toy_say(first, "{\"method\":\"toy.WaitFor\",\"parameters\":{\"uid\":4242}}");
@@ -287,7 +288,8 @@ static void call_charged_to_another_uid_leaves_its_callers_account_free(void **s
 }
 
 static void connections_refused_by_the_thousand_leave_nothing(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(
+                        &(Limits){ .n_connections = 4, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 });
         _cleanup_(closep) int held = toy_connect(toy);
         Ear ear;
 
@@ -316,7 +318,11 @@ static unsigned count_served(const Toy *toy, uid_t uid) {
 
 /* What is given back while a test runs is told apart from what was there by a wide margin. */
 static void uid_beyond_its_calls_waits_and_is_not_refused(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 200 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100,
+                        .n_bytes = 1000000,
+                        .n_calls = 100,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 200 });
         uint64_t begin = now_monotonic();
 
         pid_t flood = crowd(toy, 1001, 14, ECHO, 50), one = crowd(toy, BOB, 1, ECHO, 50);
@@ -333,7 +339,11 @@ static void uid_beyond_its_calls_waits_and_is_not_refused(void **state) {
 }
 
 static void hanging_up_gives_no_new_calls(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 100 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100,
+                        .n_bytes = 1000000,
+                        .n_calls = 100,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 100 });
 
         for (unsigned i = 0; i < 6; i++) {
                 pid_t pid = crowd(toy, 1001, 1, ECHO, 50);
@@ -346,7 +356,11 @@ static void hanging_up_gives_no_new_calls(void **state) {
 }
 
 static void new_connection_counts_as_a_call(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 400, .n_bytes = 1000000, .n_calls = 400, .n_streams = 8, .n_steps_per_sec = 100 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 400,
+                        .n_bytes = 1000000,
+                        .n_calls = 400,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 100 });
 
         /* Those that never say a word, and then one that does. */
         pid_t silent = crowd(toy, 1001, 300, "", 0);
@@ -360,7 +374,11 @@ static void new_connection_counts_as_a_call(void **state) {
 }
 
 static void bytes_that_make_no_message_count_as_well(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 100 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100,
+                        .n_bytes = 1000000,
+                        .n_calls = 100,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 100 });
         _cleanup_(closep) int fd = toy_connect(toy);
         int n_unread = 0;
 
@@ -373,7 +391,11 @@ static void bytes_that_make_no_message_count_as_well(void **state) {
 }
 
 static void doors_that_are_not_for_all_have_no_such_limit(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 8, .n_steps_per_sec = 20 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100,
+                        .n_bytes = 1000000,
+                        .n_calls = 100,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 20 });
         static const char text[] = "{\"method\":\"toy.Echo\"}";
         int pair[2];
 
@@ -381,14 +403,20 @@ static void doors_that_are_not_for_all_have_no_such_limit(void **state) {
         assert_int_equal(server_add_connection(toy->server, pair[0], DOOR_CONTROL), 0);
         for (unsigned i = 0; i < 200; i++) {
                 toy_say(pair[1], text);
-                toy_expect(toy, pair[1], "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"toy\"}}");
+                toy_expect(toy, pair[1],
+                                "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{"
+                                "\"interface\":\"toy\"}}");
         }
         (void)close(pair[1]);
         toy_turn(toy);
 }
 
 static void who_waits_for_its_next_call_does_not_wake_the_loop(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 1000000, .n_calls = 4, .n_streams = 8, .n_steps_per_sec = 10 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4,
+                        .n_bytes = 1000000,
+                        .n_calls = 4,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 10 });
         _cleanup_(closep) int fd = toy_connect(toy);
         unsigned n_woken = 0;
 
@@ -411,7 +439,11 @@ static void who_waits_for_its_next_call_does_not_wake_the_loop(void **state) {
 
 /* A monitoring script of root's that is out of hand must cost nobody his login. */
 static void who_is_busy_at_the_public_door_is_heard_at_the_others(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4, .n_bytes = 1000000, .n_calls = 4, .n_streams = 8, .n_steps_per_sec = 2 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 4,
+                        .n_bytes = 1000000,
+                        .n_calls = 4,
+                        .n_streams = 8,
+                        .n_steps_per_sec = 2 });
         int fd[4], pair[2];
 
         for (unsigned i = 0; i < ELEMENTSOF(fd); i++) {
@@ -424,14 +456,18 @@ static void who_is_busy_at_the_public_door_is_heard_at_the_others(void **state) 
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         assert_int_equal(server_add_connection(toy->server, pair[0], DOOR_CONTROL), 0);
         toy_say(pair[1], ECHO);
-        toy_expect(toy, pair[1], "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"toy\"}}");
+        toy_expect(toy, pair[1],
+                        "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":"
+                        "\"toy\"}}");
         (void)close(pair[1]);
         for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
                 (void)close(fd[i]);
 }
 
 static void refused_connection_is_kept_for_a_moment(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new_with_times(&(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 }, USEC_PER_SEC, 500 * USEC_PER_MSEC);
+        _cleanup_(toy_freep) Toy *toy = toy_new_with_times(
+                        &(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 },
+                        USEC_PER_SEC, 500 * USEC_PER_MSEC);
         int fd[7];
         Ear ear;
 
@@ -455,7 +491,9 @@ static void refused_connection_is_kept_for_a_moment(void **state) {
 }
 
 static void refused_connections_are_the_first_to_go_without_descriptors(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new_with_times(&(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 }, USEC_PER_SEC, 60 * USEC_PER_SEC);
+        _cleanup_(toy_freep) Toy *toy = toy_new_with_times(
+                        &(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 },
+                        USEC_PER_SEC, 60 * USEC_PER_SEC);
         struct rlimit before, now;
         Ear ear;
 

@@ -42,7 +42,9 @@ static int talk(int fd) {
         if (send(fd, ECHO, sizeof(ECHO), MSG_NOSIGNAL) < 0)
                 return errno == EPIPE ? 3 : 1;
         n = recv(fd, text, sizeof(text), 0);
-        return n == 0 || (n < 0 && errno == ECONNRESET) ? 3 : n == sizeof(REPLY) && streq(text, REPLY) ? 0 : 1;
+        return n == 0 || (n < 0 && errno == ECONNRESET)   ? 3
+               : n == sizeof(REPLY) && streq(text, REPLY) ? 0
+                                                          : 1;
 }
 
 /* "connect PATH" or "effective PATH": connects itself. "inherited FD": speaks on a descriptor that it was left. */
@@ -151,7 +153,9 @@ static int connect_as(Toy *toy, uid_t uid) {
                 uint8_t bytes[CMSG_SPACE(sizeof(int))];
         } control = {};
         struct iovec iov = { &byte, 1 };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
 
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         pid_t pid = fork();
@@ -210,7 +214,8 @@ static int run_inheriting(Toy *toy, int fd, const char *const *tool) {
 }
 
 static void descriptor_inherited_by_another_uid_is_refused(void **state) {
-        static const char *const setpriv[] = { "/usr/bin/setpriv", "--reuid=1002", "--regid=1002", "--clear-groups", NULL };
+        static const char *const setpriv[] = { "/usr/bin/setpriv", "--reuid=1002", "--regid=1002",
+                "--clear-groups", NULL };
         static const char *const same[] = { "/usr/bin/env", NULL };
         _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
         _cleanup_(closep) int fd = toy_connect(toy), other = toy_connect(toy);
@@ -272,7 +277,8 @@ static void client_that_came_before_the_server_is_compared_as_well(void **state)
 
 /* More of them than are accepted in one go, and the last is compared like the first. */
 static void crowd_that_came_before_the_server_is_compared_as_well(void **state) {
-        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){ .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 2 });
+        _cleanup_(toy_freep) Toy *toy = toy_new(&(Limits){
+                        .n_connections = 100, .n_bytes = 1000000, .n_calls = 100, .n_streams = 2 });
         int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), early[40];
 
         (void)unlink(toy->address.sun_path);
@@ -370,7 +376,9 @@ static void passing_descriptors_closes_and_takes_none(void **state) {
                 struct cmsghdr header;
                 uint8_t bytes[CMSG_SPACE(sizeof(fds))];
         } control = {};
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+        };
 
         toy_turn(toy);
         unsigned before = count_descriptors();
@@ -391,11 +399,13 @@ static void bytes_without_a_writer_are_refused(void **state) {
 
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
         assert_int_equal(send(fds[0], ECHO, sizeof(ECHO), 0), sizeof(ECHO));
-        assert_int_equal(receive_witnessed(fds[1], getuid(), text, sizeof(text), &n, &writer), RECEIVED_NO_CREDENTIALS);
+        assert_int_equal(receive_witnessed(fds[1], getuid(), text, sizeof(text), &n, &writer),
+                        RECEIVED_NO_CREDENTIALS);
         assert_int_equal(writer, UID_INVALID);
         assert_int_equal(receive_enable_witness(fds[1]), 0);
         assert_int_equal(send(fds[0], ECHO, sizeof(ECHO), 0), sizeof(ECHO));
-        assert_int_equal(receive_witnessed(fds[1], getuid(), text, sizeof(text), &n, &writer), RECEIVED_DATA);
+        assert_int_equal(
+                        receive_witnessed(fds[1], getuid(), text, sizeof(text), &n, &writer), RECEIVED_DATA);
         assert_int_equal(writer, getuid());
         (void)close(fds[0]);
         (void)close(fds[1]);

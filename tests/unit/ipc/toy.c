@@ -139,7 +139,8 @@ static const Method methods[] = {
         { .name = "Care", .handle = method_work, .is_fiber = true },
         {},
 };
-static const Interface interface = { "toy", "interface toy\n\nmethod Echo() -> ()\nmethod Count(n: ?int) -> ()\n", DOOR_PUBLIC, methods };
+static const Interface interface = { "toy",
+        "interface toy\n\nmethod Echo() -> ()\nmethod Count(n: ?int) -> ()\n", DOOR_PUBLIC, methods };
 static const Interface *const interfaces[] = { &interface, NULL };
 
 Toy *toy_new(const Limits *limits) {
@@ -239,7 +240,8 @@ void toy_expect(Toy *toy, int fd, const char *expected) {
                 bool is_open = got < 0 && errno == EAGAIN;
 
                 if (!expected ? !is_open : (is_open || !streq(expected, "")))
-                        fail_msg("%s, expected %s", is_open ? "nothing came" : "closed", expected ?: "nothing");
+                        fail_msg("%s, expected %s", is_open ? "nothing came" : "closed",
+                                        expected ?: "nothing");
                 return;
         }
         text[n] = 0;

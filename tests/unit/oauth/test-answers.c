@@ -210,7 +210,8 @@ static int setup(void **state) {
 
 /* What is given by hand: nothing that could end a header line, or that a service cannot have meant. */
 static void only_a_token_is_taken_for_one(void **state) {
-        static const ServiceProfile bearer = { .auth = SERVICE_AUTH_BEARER }, both = { .auth = SERVICE_AUTH_BOTH },
+        static const ServiceProfile bearer = { .auth = SERVICE_AUTH_BEARER },
+                                    both = { .auth = SERVICE_AUTH_BOTH },
                                     variable = { .auth = SERVICE_AUTH_ENVIRONMENT };
         static const struct {
                 const char *text;
@@ -233,7 +234,8 @@ static void only_a_token_is_taken_for_one(void **state) {
         char longest[TOKEN_SIZE_MAX + 2];
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                if (token_is_legal(&bearer, rows[i].text) != rows[i].is_bearer || token_is_legal(&both, rows[i].text) != rows[i].is_bearer ||
+                if (token_is_legal(&bearer, rows[i].text) != rows[i].is_bearer ||
+                                token_is_legal(&both, rows[i].text) != rows[i].is_bearer ||
                                 token_is_legal(&variable, rows[i].text) != rows[i].is_value)
                         fail_msg("row %zu", i);
         memset(longest, 'x', sizeof(longest));

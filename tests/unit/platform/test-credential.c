@@ -138,7 +138,8 @@ static void platform_owned_grant_that_is_gone_needs_a_new_connection(void **stat
         assert_string_equal(w->failure.hint, "Run: vaultctl connect notion");
         /* The record says so from now on. */
         _cleanup_(credential_freep) Credential *stored = NULL;
-        assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &stored), 0);
+        assert_int_equal(credential_record_read(w->fixture->store, w->vault, "notion", "default", &stored),
+                        0);
         assert_int_equal(stored->state, CREDENTIAL_NEEDS_RECONNECT);
         assert_non_null(strstr(stored->state_reason, "removed from the Claude Platform"));
 }

@@ -143,7 +143,8 @@ static void every_key_is_read(void **state) {
                         "[Web]\nExternalUrl=https://V.test:443/\nLoopbackPort=900\n"
                         "[Identity]\nElevated=record\nContainers=refuse\n"
                         "[Vaults]\nUidMin=500\nUidMax=600\nMapSize=1G\nLeaverCheck=2min\n"
-                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nFlowsPerMinute=5\nCallsPerSecond=6\nMessageTimeout="
+                        "[Limits]\nConnections=1\nBytes=1M\nCalls=2\nStreams=4\nFlows=3\nFlowsPerMinute="
+                        "5\nCallsPerSecond=6\nMessageTimeout="
                         "500ms\nFlowLifetime=1h\n");
         tree_write(&t, "admin/services.d/1.conf",
                         SERVICE("one") "Title=The One\nCustody=platform\nPasteBack=match\nScopes=a "
@@ -330,7 +331,8 @@ static void nobody_reads_tokens_unless_named(void **state) {
         Tree t;
 
         tree_open(&t);
-        tree_write(&t, "vendor/policy.d/50-a.conf", "[Server a]\nTools=x\n[Server b]\nTokenReaders=user:bob\n");
+        tree_write(&t, "vendor/policy.d/50-a.conf",
+                        "[Server a]\nTools=x\n[Server b]\nTokenReaders=user:bob\n");
         tree_write(&t, "admin/policy.d/60-a.conf", "[Server a]\nTokenReaders=user:alice\n");
         tree_write(&t, "admin/policy.d/70-a.conf", "[Server a]\nTokenReaders=user:carol\n");
         assert_int_equal(tree_load(&t), 0);

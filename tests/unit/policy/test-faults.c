@@ -188,7 +188,8 @@ static void faulty_services_are_faults(void **state) {
                 { HEAD "Custodian=host\n",
                                 "4: unknown key 'Custodian' in [Service], did you mean 'Custody'?" },
                 { HEAD "Elevated=refuse\n", "4: unknown key 'Elevated' in [Service], expected one of "
-                                            "Name Title Url Auth Variable AllowedHosts Custody PasteBack Scopes ClientId "
+                                            "Name Title Url Auth Variable AllowedHosts Custody PasteBack "
+                                            "Scopes ClientId "
                                             "ClientSecretFile RedirectHost "
                                             "AccountTool AccountUrl AccountIdField AccountNameField" },
                 { HEAD "Name=y\n", "4: Name= appears twice, first in line 2" },
@@ -227,18 +228,24 @@ static void faulty_kinds_of_credentials_are_faults(void **state) {
                 { HEAD "Variable=A\n", "1: Variable= and AllowedHosts= go with Auth=environment only" },
                 { HEAD "Auth=bearer\nAllowedHosts=x.test\n",
                                 "1: Variable= and AllowedHosts= go with Auth=environment only" },
-                { VALUE "Variable=GH_TOKEN\nAllowedHosts=x.test *.x.test\nAccountUrl=https://api.x.test/me\n", NULL },
+                { VALUE "Variable=GH_TOKEN\nAllowedHosts=x.test "
+                        "*.x.test\nAccountUrl=https://api.x.test/me\n",
+                                NULL },
                 { VALUE "Variable=GH_TOKEN\n", "1: Auth=environment needs Variable= and AllowedHosts=" },
                 { VALUE "AllowedHosts=x.test\n", "1: Auth=environment needs Variable= and AllowedHosts=" },
                 { VALUE "Variable=A\nAllowedHosts=*.x.test\n",
                                 "1: Auth=environment needs Url= or a host without '*' in AllowedHosts=" },
                 { VALUE "Variable=A\nAllowedHosts=*.x.test\nUrl=https://api.x.test/v1\n", NULL },
-                { VALUE "Variable=A\nAllowedHosts=x.test\nUrl=https://evil.test/\n", "1: Url= is at none of AllowedHosts=" },
+                { VALUE "Variable=A\nAllowedHosts=x.test\nUrl=https://evil.test/\n",
+                                "1: Url= is at none of AllowedHosts=" },
                 { VALUE "Variable=A\nAllowedHosts=x.test\nAccountUrl=https://evil.test/me\n",
-                                "1: AccountUrl= is at none of AllowedHosts=, so the value may not be sent there" },
+                                "1: AccountUrl= is at none of AllowedHosts=, so the value may not be sent "
+                                "there" },
                 { VALUE "Variable=A\nAllowedHosts=x.test\nAccountTool=who\n",
-                                "1: Auth=environment has no MCP server, so AccountTool= cannot be asked; use AccountUrl=" },
-                { VALUE "Variable=A\nAllowedHosts=a.x b.x c.x d.x e.x f.x g.x h.x i.x j.x k.x l.x m.x n.x o.x p.x q.x\n",
+                                "1: Auth=environment has no MCP server, so AccountTool= cannot be asked; "
+                                "use AccountUrl=" },
+                { VALUE "Variable=A\nAllowedHosts=a.x b.x c.x d.x e.x f.x g.x h.x i.x j.x k.x l.x m.x n.x "
+                        "o.x p.x q.x\n",
                                 "1: AllowedHosts= takes at most 16 hosts" },
                 { VALUE "Variable=A\nAllowedHosts=https://x.test\n", "5: AllowedHosts= expects " HOSTS },
                 { VALUE "Variable=A\nAllowedHosts=x.test:443\n", "5: AllowedHosts= expects " HOSTS },
@@ -266,7 +273,8 @@ static void faulty_server_policies_are_faults(void **state) {
                 { "[Server x]\nDenny=a\n", "2: unknown key 'Denny' in [Server], did you mean 'Deny'?" },
                 { "[Server x]\nAllow=user:alice\n", "2: unknown key 'Allow' in [Server], expected "
                                                     "one of Tools Ask Deny TokenReaders" },
-                { "[Server x]\nTokenReaders=user:alice user:EX\\bob\nTokenReaders=user:carol@ex.test\n", NULL },
+                { "[Server x]\nTokenReaders=user:alice user:EX\\bob\nTokenReaders=user:carol@ex.test\n",
+                                NULL },
                 { "[Server x]\nTokenReaders=alice\n", "2: TokenReaders= expects " SUBJECTS },
                 { "[Server x]\nTokenReaders=*\n", "2: TokenReaders= expects " SUBJECTS },
                 { "[Server x]\nTokenReaders=user:*\n", "2: TokenReaders= expects " SUBJECTS },

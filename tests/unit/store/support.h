@@ -72,7 +72,8 @@ LmdbBody *lmdb_of(Fixture *f);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 /* A test of what only a file has; left out of a run with the memory body. */
 extern bool on_disk;
-#define TEST_ON_DISK(f) cmocka_unit_test_prestate_setup_teardown(f, fixture_setup, fixture_teardown, &on_disk)
+#define TEST_ON_DISK(f)                                                                                     \
+        cmocka_unit_test_prestate_setup_teardown(f, fixture_setup, fixture_teardown, &on_disk)
 #define RUN_TESTS(name, tests) run_group((name), (tests), ELEMENTSOF(tests))
 int run_group(const char *name, const struct CMUnitTest *tests, size_t n);
 

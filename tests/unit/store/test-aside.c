@@ -190,8 +190,8 @@ static void new_sessions_are_found_in_slices_that_end_with_a_user(void **state) 
         size_t n = 0;
 
         for (size_t i = 0; i < 5; i++) {
-                _cleanup_(agent_session_freep) AgentSession *s = sample_agent_session(
-                                i < 3 ? 1000 : 1001, ((const char *const[]){ "new-a", "sesn_1", "new-b", "sesn_2", "new-c" })[i]);
+                _cleanup_(agent_session_freep) AgentSession *s = sample_agent_session(i < 3 ? 1000 : 1001,
+                                ((const char *const[]){ "new-a", "sesn_1", "new-b", "sesn_2", "new-c" })[i]);
 
                 save_agent_session(f, s);
         }

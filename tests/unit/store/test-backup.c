@@ -71,7 +71,8 @@ static Vault *make_vault(Fixture *f, uid_t uid, const char *user) {
         return stored;
 }
 
-static void give_credential(Fixture *f, const Vault *v, const char *service, CredentialState credential_state) {
+static void give_credential(
+                Fixture *f, const Vault *v, const char *service, CredentialState credential_state) {
         Credential *c = sample_credential(v->uid, service, "default");
 
         c->state = credential_state;
@@ -146,7 +147,8 @@ static Restore *restore_there(Hosts *h, const RestoreOptions *more) {
 }
 
 /* All of it, and opens the store on the other side. */
-static RestoreResult move_behind(Hosts *h, const Buffer *bytes, uint64_t least_sequence, const RestoreOptions *more) {
+static RestoreResult move_behind(
+                Hosts *h, const Buffer *bytes, uint64_t least_sequence, const RestoreOptions *more) {
         _cleanup_(restore_freep) Restore *r = restore_there(h, more);
         RestoreResult result;
 
@@ -200,7 +202,8 @@ static size_t count_of(Fixture *f, RecordKind kind) {
 static void everything_comes_back_under_another_key(void **state) {
         Hosts *h = *state;
         Fixture *here = h->here, *there = h->there;
-        static const RecordKind copied[] = { RECORD_AGENT_SESSION, RECORD_AGENT, RECORD_ENVIRONMENT, RECORD_ACCOUNT };
+        static const RecordKind copied[] = { RECORD_AGENT_SESSION, RECORD_AGENT, RECORD_ENVIRONMENT,
+                RECORD_ACCOUNT };
         Comparison comparison = { .there = there };
         _cleanup_(client_freep) Client *client = NULL, *sample = sample_client();
         Credential *before, *after;
@@ -226,17 +229,23 @@ static void everything_comes_back_under_another_key(void **state) {
         assert_int_equal(credential_record_read(there->store, w, "notion", "default", &after), 0);
         assert_int_equal(after->state, CREDENTIAL_NEEDS_RECONNECT);
         assert_non_null(after->state_reason);
-        assert_true(secret_equal(after->access_token, before->access_token->bytes, before->access_token->size));
-        assert_true(secret_equal(after->refresh_token, before->refresh_token->bytes, before->refresh_token->size));
+        assert_true(secret_equal(
+                        after->access_token, before->access_token->bytes, before->access_token->size));
+        assert_true(secret_equal(
+                        after->refresh_token, before->refresh_token->bytes, before->refresh_token->size));
         (void)credential_free(before);
         (void)credential_free(after);
         assert_int_equal(credential_record_read(there->store, w, "github", "default", &after), 0);
         assert_int_equal(after->state, CREDENTIAL_DISCONNECTING);
         (void)credential_free(after);
-        assert_int_equal(client_record_read(there->store, there->keyring, sample->issuer, sample->redirect_uri, &client), 0);
-        assert_true(secret_equal(client->client_secret, sample->client_secret->bytes, sample->client_secret->size));
+        assert_int_equal(client_record_read(there->store, there->keyring, sample->issuer,
+                                         sample->redirect_uri, &client),
+                        0);
+        assert_true(secret_equal(
+                        client->client_secret, sample->client_secret->bytes, sample->client_secret->size));
         for (size_t i = 0; i < ELEMENTSOF(copied); i++)
-                assert_int_equal(store_foreach(here->store, copied[i], UID_INVALID, same_bytes, &comparison), 0);
+                assert_int_equal(store_foreach(here->store, copied[i], UID_INVALID, same_bytes, &comparison),
+                                0);
         assert_int_equal(comparison.n, 4);
         assert_int_equal(count_of(there, RECORD_FLOW), 0);
         assert_int_equal(count_of(there, RECORD_ASIDE), count_of(here, RECORD_ASIDE));
@@ -402,7 +411,8 @@ static int see_keys(const Secret *keys, void *userdata) {
         return 0;
 }
 
-static int see_record(const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata) {
+static int see_record(
+                const StoreKey *key, const uint8_t *value, size_t size, bool is_in_advance, void *userdata) {
         if (userdata)
                 ++*(size_t *)userdata;
         return 0;
@@ -449,7 +459,8 @@ static void each_cut_is_refused(void **state) {
         fill(h);
         _cleanup_(buffer_done) Buffer bytes = backup_of(h);
         for (size_t n = 0; n < bytes.size; n++)
-                assert_int_equal(read_all(h->private, bytes.bytes, n, NULL), n < BACKUP_HEADER_SIZE ? -EINVAL : -EBADMSG);
+                assert_int_equal(read_all(h->private, bytes.bytes, n, NULL),
+                                n < BACKUP_HEADER_SIZE ? -EINVAL : -EBADMSG);
         assert_int_equal(buffer_append(&bytes, "x", 1), 0);
         assert_int_equal(read_all(h->private, bytes.bytes, bytes.size, NULL), -EBADMSG);
 }
@@ -460,7 +471,8 @@ static size_t chunks_of(const Buffer *b, size_t starts[static 64]) {
 
         while (at < b->size) {
                 const uint8_t *p = b->bytes + at;
-                size_t size = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)(p[3] & 0x7f) << 24;
+                size_t size = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 |
+                              (size_t)(p[3] & 0x7f) << 24;
 
                 assert_true(n < 63);
                 starts[n++] = at;
@@ -486,7 +498,9 @@ static Buffer big_backup(Hosts *h) {
 static void put_together(const Buffer *b, const size_t *starts, const size_t *order, size_t n, Buffer *ret) {
         assert_int_equal(buffer_append(ret, b->bytes, BACKUP_HEADER_SIZE), 0);
         for (size_t i = 0; i < n; i++)
-                assert_int_equal(buffer_append(ret, b->bytes + starts[order[i]], starts[order[i] + 1] - starts[order[i]]), 0);
+                assert_int_equal(buffer_append(ret, b->bytes + starts[order[i]],
+                                                 starts[order[i] + 1] - starts[order[i]]),
+                                0);
 }
 
 static void chunks_cannot_be_moved_left_out_or_mixed(void **state) {
@@ -505,16 +519,22 @@ static void chunks_cannot_be_moved_left_out_or_mixed(void **state) {
                         for (size_t k = 0; k < n; k++)
                                 order[k] = k == i ? j : k == j ? i : k;
                         put_together(&bytes, starts, order, n, &moved);
-                        assert_int_equal(read_all(h->private, moved.bytes, moved.size, NULL), i == j ? 0 : -EBADMSG);
+                        assert_int_equal(read_all(h->private, moved.bytes, moved.size, NULL),
+                                        i == j ? 0 : -EBADMSG);
                         /* Chunk i in place of j, which is then missing. */
                         for (size_t k = 0; k < n; k++)
                                 order[k] = k == j ? i : k;
                         put_together(&bytes, starts, order, n, &twice);
-                        assert_int_equal(read_all(h->private, twice.bytes, twice.size, NULL), i == j ? 0 : -EBADMSG);
+                        assert_int_equal(read_all(h->private, twice.bytes, twice.size, NULL),
+                                        i == j ? 0 : -EBADMSG);
                         /* Chunk j of the other backup of the same store. */
                         assert_int_equal(buffer_append(&mixed, bytes.bytes, starts[j]), 0);
-                        assert_int_equal(buffer_append(&mixed, other.bytes + others[j], others[j + 1] - others[j]), 0);
-                        assert_int_equal(buffer_append(&mixed, bytes.bytes + starts[j + 1], bytes.size - starts[j + 1]), 0);
+                        assert_int_equal(buffer_append(&mixed, other.bytes + others[j],
+                                                         others[j + 1] - others[j]),
+                                        0);
+                        assert_int_equal(buffer_append(&mixed, bytes.bytes + starts[j + 1],
+                                                         bytes.size - starts[j + 1]),
+                                        0);
                         assert_int_equal(read_all(h->private, mixed.bytes, mixed.size, NULL), -EBADMSG);
                 }
         for (size_t i = 0; i < n; i++) {
@@ -676,7 +696,12 @@ static void a_full_map_ends_a_restore_with_its_name(void **state) {
         _cleanup_(buffer_done) Buffer bytes = backup_of(h);
         (void)snprintf(dir, sizeof(dir), "%s/state", h->there->dir);
         assert_int_equal(keyring_export(h->there->keyring, &keys), 0);
-        assert_int_equal(restore_new(&(RestoreOptions){ .dir = dir, .map_size = 4096, .private = h->private, .keys = keys }, &r), 0);
+        assert_int_equal(restore_new(&(RestoreOptions){ .dir = dir,
+                                                     .map_size = 4096,
+                                                     .private = h->private,
+                                                     .keys = keys },
+                                         &r),
+                        0);
         for (size_t i = 0; i < bytes.size && k == 0; i += 65536)
                 k = restore_feed(r, bytes.bytes + i, MIN((size_t)65536, bytes.size - i));
         assert_int_equal(k, -ENOSPC);
@@ -685,7 +710,8 @@ static void a_full_map_ends_a_restore_with_its_name(void **state) {
 }
 
 /* Whoever knows the public key can make a file that opens: what is in it is judged like anything foreign. */
-static int restore_forged(Hosts *h, const StoreKey *first, const StoreKey *second, bool is_in_advance, uint32_t schema) {
+static int restore_forged(Hosts *h, const StoreKey *first, const StoreKey *second, bool is_in_advance,
+                uint32_t schema) {
         _cleanup_(backup_writer_freep) BackupWriter *w = NULL;
         _cleanup_(restore_freep) Restore *r = NULL;
         _cleanup_(secret_freep) Secret *keys = NULL;
@@ -694,7 +720,8 @@ static int restore_forged(Hosts *h, const StoreKey *first, const StoreKey *secon
         int k;
 
         assert_int_equal(keyring_export(h->here->keyring, &keys), 0);
-        assert_int_equal(backup_writer_new(h->public, &(BackupHeader){ .schema = schema }, keys, &bytes, &w), 0);
+        assert_int_equal(backup_writer_new(h->public, &(BackupHeader){ .schema = schema }, keys, &bytes, &w),
+                        0);
         if (is_in_advance)
                 assert_int_equal(backup_writer_add_in_advance(w, first, (const uint8_t *)"x", 1, &bytes), 0);
         else
@@ -709,8 +736,9 @@ static int restore_forged(Hosts *h, const StoreKey *first, const StoreKey *secon
 
 static void a_forged_file_is_judged_like_any(void **state) {
         Hosts *h = *state;
-        StoreKey a = key_of(RECORD_AGENT, 0, "a"), b = key_of(RECORD_AGENT, 0, "b"), meta = key_of(RECORD_META, 0, "chain"),
-                 flow = key_of(RECORD_FLOW, 0, "f"), strange = key_of((RecordKind)'q', 0, "q"), vault = key_of(RECORD_VAULT, 1001, "");
+        StoreKey a = key_of(RECORD_AGENT, 0, "a"), b = key_of(RECORD_AGENT, 0, "b"),
+                 meta = key_of(RECORD_META, 0, "chain"), flow = key_of(RECORD_FLOW, 0, "f"),
+                 strange = key_of((RecordKind)'q', 0, "q"), vault = key_of(RECORD_VAULT, 1001, "");
 
         assert_int_equal(restore_forged(h, &a, &b, false, STORE_SCHEMA_VERSION), 0);
         assert_int_equal(restore_forged(h, &b, &a, false, STORE_SCHEMA_VERSION), -EBADMSG);

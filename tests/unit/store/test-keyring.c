@@ -151,7 +151,9 @@ static void each_part_of_the_context_binds(void **state) {
                 { RECORD_CREDENTIAL, 1000, "", "v-1notion/default", 17 },
                 { RECORD_CREDENTIAL, 1000, "v-1", "", 0 },
                 /* Longer than any that we make: of a record that was changed. */
-                { RECORD_CREDENTIAL, 1000, "v-1111111111111111111111111111111111111111111111111111111111111111111", "", 0 },
+                { RECORD_CREDENTIAL, 1000,
+                                "v-1111111111111111111111111111111111111111111111111111111111111111111", "",
+                                0 },
         };
         Secret *plain = NULL;
 

@@ -13,7 +13,9 @@ static StoreBatch *begin(Fixture *f, const Vault *v, const char *service, Begun 
         StoreBatch *b = batch_new();
 
         *ret = (Begun){};
-        assert_int_equal(revocation_record_begin(f->store, b, v, service, &ret->list, &ret->n, &ret->n_damaged), 0);
+        assert_int_equal(revocation_record_begin(
+                                         f->store, b, v, service, &ret->list, &ret->n, &ret->n_damaged),
+                        0);
         return b;
 }
 

@@ -36,7 +36,9 @@ static void candidate_read(const char *text, Credential *c) {
                 .label = (char *)text + 2,
                 .upstream = (char *)(text[1] == '@' ? THERE : HERE),
                 .level = letter == 'x' ? CREDENTIAL_USER : (CredentialLevel)(level - levels),
-                .state = letter == 'x' ? CREDENTIAL_DISCONNECTING : is_upper ? CREDENTIAL_NEEDS_RECONNECT : CREDENTIAL_ACTIVE,
+                .state = letter == 'x' ? CREDENTIAL_DISCONNECTING
+                         : is_upper    ? CREDENTIAL_NEEDS_RECONNECT
+                                       : CREDENTIAL_ACTIVE,
         };
 }
 
@@ -84,7 +86,9 @@ static const Row rows[] = {
 
 static void most_specific_wins_and_equal_rank_is_refused(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                CredentialWish wish = { .service = "notion", .label = rows[i].label, .upstream = HERE,
+                CredentialWish wish = { .service = "notion",
+                        .label = rows[i].label,
+                        .upstream = HERE,
                         .is_service_account = rows[i].is_service_account };
                 Credential credentials[4], *list[4];
                 size_t n = 0, index = 99;
@@ -98,8 +102,10 @@ static void most_specific_wins_and_equal_rank_is_refused(void **state) {
                 bool has_index = choice == CREDENTIAL_CHOSEN || choice == CREDENTIAL_UNUSABLE;
                 _cleanup_(freep) char *labels = credential_select_labels(list, n, &wish);
 
-                if (choice != rows[i].choice || index != (has_index ? rows[i].index : 99) || !streq(labels, rows[i].labels))
-                        fail_msg("row %zu: choice %d, index %zu, labels '%s'", i, (int)choice, index, labels);
+                if (choice != rows[i].choice || index != (has_index ? rows[i].index : 99) ||
+                                !streq(labels, rows[i].labels))
+                        fail_msg("row %zu: choice %d, index %zu, labels '%s'", i, (int)choice, index,
+                                        labels);
         }
 }
 
@@ -108,13 +114,15 @@ static void without_an_address_every_address_counts(void **state) {
         size_t index = 99;
 
         candidate_read("u@default", &a);
-        assert_int_equal(credential_select(list, 1, &(CredentialWish){ .service = "notion" }, &index), CREDENTIAL_CHOSEN);
+        assert_int_equal(credential_select(list, 1, &(CredentialWish){ .service = "notion" }, &index),
+                        CREDENTIAL_CHOSEN);
         assert_int_equal(index, 0);
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                { "most-specific-wins-and-equal-rank-is-refused", most_specific_wins_and_equal_rank_is_refused },
+                { "most-specific-wins-and-equal-rank-is-refused",
+                                most_specific_wins_and_equal_rank_is_refused },
                 { "without-an-address-every-address-counts", without_an_address_every_address_counts },
         };
 

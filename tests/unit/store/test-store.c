@@ -223,7 +223,8 @@ static void sibling_commits(int result, void *userdata) {
         }
         for (uint64_t until = now_monotonic() + WORK_USEC; now_monotonic() < until;)
                 ;
-        assert_int_equal(store_commit_async(s->f->store, batch_put(&key, "value", 5), sibling_commits, s), 0);
+        assert_int_equal(
+                        store_commit_async(s->f->store, batch_put(&key, "value", 5), sibling_commits, s), 0);
 }
 
 /* Without the wait of the writer there are four and more commits for each turn. A machine that is busy may take one of them away for a while. */

@@ -163,7 +163,7 @@ static int put_for_ever(Conveyor *c, void *userdata) {
 }
 
 static void a_cancellation_ends_every_wait(void **state) {
-        int (*const works[])(Conveyor *c, void *userdata) = { wait_for_ever, put_for_ever };
+        int (*const works[])(Conveyor * c, void *userdata) = { wait_for_ever, put_for_ever };
 
         for (size_t i = 0; i < ELEMENTSOF(works); i++) {
                 uint8_t rest[ROOM];

@@ -284,7 +284,8 @@ static void cancel_all_counts_what_lives(void **state) {
 #define DEEP (100U * 1024U)
 
 /* The stack's own bytes, also those that no frame has at present. */
-__attribute__((__noinline__, __no_sanitize__("address"))) static unsigned count_bytes(const volatile uint8_t *from, size_t n, uint8_t byte) {
+__attribute__((__noinline__, __no_sanitize__("address"))) static unsigned count_bytes(
+                const volatile uint8_t *from, size_t n, uint8_t byte) {
         unsigned found = 0;
 
         for (size_t i = 0; i < n; i++)

@@ -76,7 +76,9 @@ static void lengths_are_bounded(void **state) {
 static void values_are_decoded_once(void **state) {
         _cleanup_(target_done) Target t = {};
 
-        assert_int_equal(target_parse("/callback/a?state=%2525&code=a+b%2Bc&iss=&flag&%C3%A9=%E2%82%AC&&", &t), 0);
+        assert_int_equal(target_parse("/callback/a?state=%2525&code=a+b%2Bc&iss=&flag&%C3%A9=%E2%82%AC&&",
+                                         &t),
+                        0);
         assert_int_equal(t.n_parameters, 5);
         assert_string_equal(target_get(&t, "state"), "%25");
         assert_string_equal(target_get(&t, "code"), "a b+c");
@@ -88,7 +90,11 @@ static void values_are_decoded_once(void **state) {
 
 static void repetition_is_found_after_decoding(void **state) {
         static const char *const bad[] = {
-                "/callback/a?x=1&x=1", "/callback/a?state=1&%73tate=2", "/callback/a?a&a", "/callback/a?=1&=2", "/?a=1&b=2&a",
+                "/callback/a?x=1&x=1",
+                "/callback/a?state=1&%73tate=2",
+                "/callback/a?a&a",
+                "/callback/a?=1&=2",
+                "/?a=1&b=2&a",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
@@ -101,7 +107,15 @@ static void repetition_is_found_after_decoding(void **state) {
 
 static void damaged_values_are_refused(void **state) {
         static const char *const bad[] = {
-                "/?a=%", "/?a=%4", "/?a=%zz", "/?a=%00", "/?%00=a", "/?a=%ff", "/?a=%ed%a0%80", "/?a=%c0%80", "/?a=%f4%90%80%80",
+                "/?a=%",
+                "/?a=%4",
+                "/?a=%zz",
+                "/?a=%00",
+                "/?%00=a",
+                "/?a=%ff",
+                "/?a=%ed%a0%80",
+                "/?a=%c0%80",
+                "/?a=%f4%90%80%80",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
@@ -114,8 +128,16 @@ static void damaged_values_are_refused(void **state) {
 
 static void external_url_is_read_strictly(void **state) {
         static const char *const bad[] = {
-                "", "x", "http://a.example", "https://", "https:///x", "https://a b/", "https://u@a.example/", "https://a.example?x",
-                "https://a.example#x", "https://a\"b/",
+                "",
+                "x",
+                "http://a.example",
+                "https://",
+                "https:///x",
+                "https://a b/",
+                "https://u@a.example/",
+                "https://a.example?x",
+                "https://a.example#x",
+                "https://a\"b/",
         };
         _cleanup_(site_done) Site s = {};
 
@@ -153,7 +175,7 @@ static void text_stays_text(void **state) {
         html_put(&w, "<a title=\"%s\">%s</a>100%%", "\" onclick='x", "<b>&amp;\x1b\x01\xff\xe2\x80\xae</b>");
         assert_int_equal(w.error, 0);
         assert_string_equal((char *)w.buffer.bytes,
-                "<a title=\"&quot; onclick=&#39;x\">&lt;b&gt;&amp;amp;????&lt;/b&gt;</a>100%");
+                        "<a title=\"&quot; onclick=&#39;x\">&lt;b&gt;&amp;amp;????&lt;/b&gt;</a>100%");
         html_done(&w);
 }
 

@@ -258,11 +258,14 @@ bool account_may_step(Account *account) {
                 return true;
         now = now_monotonic();
         /* More than a second's is not saved up. */
-        due = MIN(now - account->paid_usec, USEC_PER_SEC) * rate / USEC_PER_SEC;
+        if (now - account->paid_usec > USEC_PER_SEC)
+                account->paid_usec = now - USEC_PER_SEC;
+        due = (now - account->paid_usec) * rate / USEC_PER_SEC;
         if (due == 0)
                 return false;
         account->n_paid = (unsigned)due;
-        account->paid_usec = now;
+        /* Up to the last whole step, so that the rest of the time counts for the next one. */
+        account->paid_usec += due * USEC_PER_SEC / rate;
         return true;
 }
 

@@ -30,8 +30,9 @@
 #define STEPS_PER_TURN    64
 #define STEPS_PER_ROUND   4U /* at least: to ask epoll costs a tenth of a call */
 #define ACCEPTS_PER_ROUND 16
-/* How long a uid that has used up its steps waits for the next ones: short beside what people notice, long beside a wake-up. */
-#define HOLD_USEC  (25 * USEC_PER_MSEC)
+/* How long a uid that has used up its steps waits for the next ones. What has come together is served in one go, which others
+ * feel: short, so that it is little at a time. */
+#define HOLD_USEC  (2 * USEC_PER_MSEC)
 #define PAUSE_USEC (200 * USEC_PER_MSEC)
 
 /* Connections and listeners share the epoll set; a listener's pointer is marked by its lowest bit. */

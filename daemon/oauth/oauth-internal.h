@@ -83,19 +83,30 @@ int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, 
 int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label,
                 const char *account_id, const char *account_name, bool *ret_is_pinned, Failure *failure);
 
-/* token.c */
+/* token-answer.c */
 typedef struct TokenAnswer {
-        Secret *access_token, *refresh_token;
-        uint64_t expires_usec; /* realtime; 0: not told */
-        char *scope;
+        Secret *access_token, *refresh_token; /* refresh_token NULL: none was given, a former one stays in force */
+        uint64_t expires_usec;                /* realtime; 0: not told */
+        char *scope;                          /* separated by single blanks; NULL: not told */
 } TokenAnswer;
+void token_answer_done(TokenAnswer *t);
+/* Reads any answer of a token endpoint, as the service's profile (NULL: it is gone) says. Pure. FAILED with *ret_error: the error's code, or what is wrong;
+ * malloc()ed, printable. */
+int token_answer_parse(json_object *object, const ServiceProfile *profile, uint64_t now_usec,
+                TokenAnswer *ret, char **ret_error);
+/* Whether an error's code says that the grant has ended, so that only a new connect helps, whatever the HTTP status was. Pure. */
+bool token_error_is_final(const ServiceProfile *profile, const char *error);
+
+/* token.c */
 int token_redeem(Oauth *o, const Flow *flow, const char *title, const char *code, TokenAnswer *ret,
                 Failure *failure);
-void token_answer_done(TokenAnswer *t);
+/* Sends a form with the client's authentication added. */
+int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_secret, Buffer *form,
+                unsigned *ret_status, json_object **ret_object, Failure *failure);
+
+/* revoke.c */
 int token_revoke(Oauth *o, const char *title, const Authority *authority, const Secret *client_secret,
                 const Secret *access_token, const Secret *refresh_token, Failure *failure);
-/* Reads a token endpoint's answer. Pure. FAILED with *ret_reason (malloc()ed, printable). */
-int token_answer_parse(json_object *object, uint64_t now_usec, TokenAnswer *ret, char **ret_reason);
 
 /* account.c: who the tokens belong to, asked of the service. */
 int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *access_token,

@@ -19,7 +19,7 @@ static int parse_token(const char *text, TokenAnswer *ret, char **ret_reason) {
         _cleanup_(json_putp) json_object *o = NULL;
 
         assert_int_equal(json_parse(text, strlen(text), &json_limits_wire, &o), 0);
-        return token_answer_parse(o, NOW, ret, ret_reason);
+        return token_answer_parse(o, NULL, NOW, ret, ret_reason);
 }
 
 static void token_is_taken(void **state) {

@@ -9,7 +9,8 @@
 #include "oauth/oauth-internal.h"
 #include "util/encode.h"
 
-#define URL_SHOWN_MAX 200U
+#define URL_SHOWN_MAX     200U
+#define RETRY_MAX_SECONDS 3600UL
 
 int exchange_failure(const Exchange *x, Failure *failure, const char *format, ...) {
         /* The address may be one that a server named, any bytes it liked. */
@@ -33,13 +34,30 @@ int exchange_failure(const Exchange *x, Failure *failure, const char *format, ..
         return r;
 }
 
+/* Delta seconds; a date, the header's other form, is taken for no wish (RFC 9110 section 10.2.3). */
+static uint64_t retry_after(const HttpResponse *response) {
+        const char *text = http_response_header(response, "Retry-After", 0);
+        unsigned long seconds;
+        char *end;
+
+        if (!text || *text < '0' || *text > '9')
+                return 0;
+        errno = 0;
+        seconds = strtoul(text, &end, 10);
+        if (*end)
+                return 0;
+        return MIN(errno != 0 ? RETRY_MAX_SECONDS : seconds, RETRY_MAX_SECONDS) * USEC_PER_SEC;
+}
+
 int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object **ret_object,
                 HttpResponse *ret_response, Failure *failure) {
         HttpResponse response = {};
         json_object *object = NULL;
         int r;
 
-        r = http_perform(o->http, &x->request, &response, NULL);
+        r = http_perform(o->http, &x->request, &response, x->notes ? &x->notes->is_sent : NULL);
+        if (r == 0 && x->notes)
+                x->notes->retry_usec = retry_after(&response);
         if (r == -ENOMEM || r == -ECANCELED)
                 return r;
         if (r < 0)

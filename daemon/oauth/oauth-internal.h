@@ -8,6 +8,7 @@
 
 typedef struct FlowWatch FlowWatch;
 typedef struct Pace Pace;
+typedef struct Refresh Refresh;
 typedef struct Sweep Sweep;
 typedef struct Work Work;
 
@@ -22,15 +23,22 @@ struct Oauth {
         Work *works;
         Pace *paces;
         size_t n_paces;
+        Refresh *refreshes;
+        struct RefreshPace *refresh_paces;
         Fiber *sweeper;
         Sweep *sweeps;
 };
 
 /* exchange.c: one HTTP exchange with an upstream, its answer a JSON object. who is the service's title, what the step ("its metadata"). */
+typedef struct ExchangeNotes {
+        bool is_sent;        /* the request may have reached the server; false: certainly not */
+        uint64_t retry_usec; /* Retry-After of the answer, an hour at most; 0: none */
+} ExchangeNotes;
 typedef struct Exchange {
         const char *title;
         const char *what;
         HttpRequest request;
+        ExchangeNotes *notes; /* filled whatever becomes of it; NULL: nobody wants to know */
 } Exchange;
 /* 0 with *ret_status, and *ret_object when the body is a JSON object (NULL otherwise). FAILED: no answer at all. */
 int exchange_json(Oauth *o, const Exchange *exchange, unsigned *ret_status, json_object **ret_object,
@@ -114,7 +122,7 @@ int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const
 /* The same for a token that was given by hand; 0 without id and name when the profile names nobody to ask. */
 int account_ask_for_token(Oauth *o, const ServiceProfile *profile, const Secret *token, char **ret_id,
                 char **ret_name, Failure *failure);
-/* From an MCP answer body (JSON, or SSE when is_stream) the result of request id. Pure. */
+/* mcp-answer.c (mcp.h has the rest): from an MCP answer body (JSON, or SSE when is_stream) the result of request id. Pure. */
 int mcp_answer_parse(const char *body, size_t n, bool is_stream, int64_t id, json_object **ret_result);
 
 /* quota.c: what one uid may have under way here. */

@@ -6,7 +6,7 @@
  * clear, because it is an index, but covered by the sealed digest: above all the upstream address, since whoever could
  * change that would be sent the token (V8).
  *
- * Kind, level, reason, variable and hosts came later: a record without them reads as what all were then, a user's grant. So the
+ * Kind, level, reason, variable, hosts and what is known of refreshes came later: a record without them reads as what all were then, a user's grant. So the
  * bytes of old records stay as they are and need no migration.
  *
  * A damaged record makes the whole list -EBADMSG: to leave it out would look like "not connected" to the user, and the next
@@ -43,6 +43,8 @@ static const Field credential_fields[] = {
         FIELD_OF(31, FIELD_TEXT, Credential, variable),
         FIELD_OF(32, FIELD_TEXTS, Credential, allowed_hosts),
         FIELD_OF(33, FIELD_NUMBER, Credential, revoked_usec, .max = UINT64_MAX),
+        FIELD_OF(34, FIELD_NUMBER, Credential, obtained_usec, .max = UINT64_MAX),
+        FIELD_OF(35, FIELD_NUMBER, Credential, refresh_attempt, .max = REFRESH_ATTEMPTS_MAX),
         FIELD_OF(40, FIELD_SECRET, Credential, access_token),
         FIELD_OF(41, FIELD_SECRET, Credential, refresh_token),
         FIELD_OF(42, FIELD_SECRET, Credential, client_secret),

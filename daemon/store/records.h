@@ -121,6 +121,9 @@ typedef struct Authority {
 void authority_done(Authority *a);
 int authority_copy(const Authority *a, Authority *ret);
 
+/* A refresh token is sent at most twice when the answer may have been lost (RFC 9700 section 4.14: the second time it counts as stolen). */
+#define REFRESH_ATTEMPTS_MAX 2U
+
 typedef struct Credential {
         uid_t uid;
         char *service, *label; /* label "default" unless told */
@@ -141,6 +144,8 @@ typedef struct Credential {
         char **allowed_hosts; /* of CREDENTIAL_ENVIRONMENT: NULL-ended host names, at least one; else NULL */
         char *platform_credential_id;
         uint64_t revoked_usec; /* of a revocation: when it was begun; 0: it is none */
+        uint64_t obtained_usec; /* when this access token was given; 0: when the credential was made */
+        unsigned refresh_attempt; /* how often this refresh token was sent, or was about to be, without an answer that is known; 0: it is unused */
         Secret *access_token,
                         *refresh_token; /* sealed; refresh_token NULL where the platform owns it or none was given */
         Secret *client_secret;

@@ -49,6 +49,8 @@ Credential *sample_credential(uid_t uid, const char *service, const char *label)
         c->level = CREDENTIAL_GLOBAL;
         c->platform_credential_id = strdup("cred_1");
         c->revoked_usec = 9;
+        c->obtained_usec = 1234567890123457;
+        c->refresh_attempt = REFRESH_ATTEMPTS_MAX;
         c->access_token = secret_of("access-token-canary");
         c->refresh_token = secret_of("refresh-token-canary");
         c->client_secret = secret_of("client-secret-canary");

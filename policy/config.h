@@ -20,6 +20,13 @@ typedef enum PasteBack {
         PASTE_BACK_NO,
 } PasteBack;
 
+/* What of an account AccountMatch= compares. */
+typedef enum AccountMatchBy {
+        ACCOUNT_MATCH_BY_UNSET, /* the id */
+        ACCOUNT_MATCH_BY_ID,
+        ACCOUNT_MATCH_BY_NAME,
+} AccountMatchBy;
+
 /* What a user connects a service with. */
 typedef enum ServiceAuth {
         SERVICE_AUTH_OAUTH,
@@ -28,6 +35,28 @@ typedef enum ServiceAuth {
         SERVICE_AUTH_ENVIRONMENT, /* a value that programs find in a variable; no MCP server is involved */
 } ServiceAuth;
 
+/* How a grant is taken back at the service. */
+typedef enum RevocationWay {
+        REVOCATION_RFC7009, /* POST of a form with the token and the client's authentication */
+        REVOCATION_DELETE,  /* DELETE with the client's Basic authentication and {"access_token": …} */
+        REVOCATION_BEARER,  /* POST of nothing, with the token itself as Bearer */
+        REVOCATION_NONE,    /* the service has no way: its user removes the access there */
+} RevocationWay;
+
+/* How the client that root registered shows itself at the token endpoint. */
+typedef enum ClientAuth {
+        CLIENT_AUTH_AUTO, /* as the metadata say; without any: basic with a secret, none without */
+        CLIENT_AUTH_NONE,
+        CLIENT_AUTH_BASIC,
+        CLIENT_AUTH_POST,
+} ClientAuth;
+
+/* Who says whose account it is. */
+typedef enum AccountSource {
+        ACCOUNT_SOURCE_AUTO,  /* AccountTool=, else AccountUrl=, else the authorization server's userinfo */
+        ACCOUNT_SOURCE_TOKEN, /* the token endpoint, in the answer that brings the token */
+} AccountSource;
+
 typedef struct ServiceProfile {
         char *name;  /* Name=: [a-z0-9-]{1,32} */
         char *title; /* Title=: for people, ≤ 64 printable */
@@ -35,17 +64,45 @@ typedef struct ServiceProfile {
         ServiceAuth auth; /* Auth= */
         Custody custody;
         PasteBack paste_back;
+        bool has_device; /* Device=: the device flow (RFC 8628) may be used; needs AccountMatch= */
+        char *device_endpoint; /* DeviceEndpoint=: where it begins, in place of what the authorization server's metadata say; NULL */
+        char *account_match; /* AccountMatch=: "mail", or the path of root's file (account-match.h); NULL: any account */
+        AccountMatchBy account_match_by; /* AccountMatchBy= */
         char **scopes;   /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
         char *client_id; /* ClientId=: pre-registered client */
         char *client_secret_file; /* ClientSecretFile=: readable by vaultd, closed to group and others */
         char *redirect_host;      /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
-        char *account_tool; /* AccountTool=: MCP tool that says who the account is; NULL: OIDC userinfo */
-        char *account_url; /* AccountUrl=: answers whose token it is to a GET, for tokens that are no OAuth grants; NULL */
-        char *account_id_field;   /* AccountIdField=: default "id" */
-        char *account_name_field; /* AccountNameField=: default "name" */
+        char *account_tool; /* AccountTool=: MCP tool that says who the account is; NULL: see AccountSource */
+        char *account_url;  /* AccountUrl=: answers whose token it is; NULL */
+        char *account_id_field; /* AccountIdField=: default "id"; fields between blanks, "a.b" for one inside another */
+        char *account_name_field; /* AccountNameField=: default "name"; likewise */
         char *variable;           /* Variable=: with Auth=environment, its name; else NULL */
         char **allowed_hosts; /* AllowedHosts=: with Auth=environment, where the value may be sent; else NULL */
-        char *file;           /* where it was read */
+        /* The authorization server, where the service's metadata do not lead to it. All or none of the first two. */
+        char *authorization_endpoint; /* AuthorizationEndpoint= */
+        char *token_endpoint;         /* TokenEndpoint= */
+        char *issuer; /* Issuer=: what it calls itself (RFC 9207); by default the origin of TokenEndpoint= */
+        char *resource; /* Resource=: RFC 8707; "" for "none": not sent; NULL: as discovered, else Url= */
+        char *scope_parameter; /* ScopeParameter=: default "scope" */
+        char scope_separator;  /* ScopeSeparator=: ' ' (default) or ',' */
+        char **authorization_parameters; /* AuthorizationParameters=: "name=value", sent besides ours; NULL */
+        ClientAuth client_auth;          /* ClientAuth= */
+        bool is_token_request_json;      /* TokenRequest=json: else a form, as RFC 6749 has it */
+        /* Its token endpoint's answers. */
+        char *token_member; /* TokenMember=: the object in the answer that holds the token, where it is there; NULL */
+        char *token_type; /* TokenType=: what it calls a bearer, besides "Bearer"; NULL */
+        uint64_t token_life_usec; /* TokenLife=: of access tokens, where the answer does not tell; 0: not known */
+        char **grant_errors; /* GrantErrors=: errors of a refresh, besides invalid_grant, that end the grant; NULL */
+        /* The way back. */
+        RevocationWay revocation;  /* Revocation= */
+        char *revocation_endpoint; /* RevocationEndpoint=: "{client_id}" in it is replaced; NULL: as discovered */
+        char **revoked_answers; /* RevokedAnswers=: HTTP numbers and errors that say: nothing left to revoke; NULL */
+        /* Whose account it is, beyond the AccountX= above. */
+        AccountSource account_source; /* Account= */
+        char *account_arguments;      /* AccountArguments=: of AccountTool=, a JSON object; NULL: none */
+        char *account_body; /* AccountBody=: a JSON object that is POSTed to AccountUrl=; NULL: it is a GET */
+        char *account_id_text, *account_name_text; /* AccountIdText=, AccountNameText=: where the tool answers in words, the ones around '*' */
+        char *file; /* where it was read */
         unsigned line;
 } ServiceProfile;
 
@@ -131,6 +188,12 @@ DEFINE_CLEANUP(Config *, config_free)
 void config_faults_done(ConfigFaults *f);
 
 const ServiceProfile *config_find_service(const Config *c, const char *name);
+/* Whether the authorization server is the one that root wrote; else it is discovered. Pure. */
+static inline bool service_has_endpoints(const ServiceProfile *p) {
+        return p->authorization_endpoint;
+}
+/* What an administrator has to add before anybody can connect it: a key ("ClientId="), or NULL. Pure. */
+const char *service_lacks(const ServiceProfile *p);
 const ServerPolicy *config_find_server(const Config *c, const char *service); /* merged over files at load */
 
 typedef enum ToolVerdict { TOOL_OFF, TOOL_ASK, TOOL_ON } ToolVerdict;

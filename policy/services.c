@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "policy/account-match.h"
 #include "policy/services.h"
 #include "policy/value.h"
 #include "util/url.h"
@@ -27,6 +28,10 @@ static const KeyRule service_keys[] = {
         KEY("AllowedHosts", value_host_list, allowed_hosts, .is_list = true),
         KEY("Custody", value_custody, custody),
         KEY("PasteBack", value_paste_back, paste_back),
+        KEY("Device", value_yes_no, has_device),
+        KEY("DeviceEndpoint", value_url, device_endpoint),
+        KEY("AccountMatch", value_account_match, account_match),
+        KEY("AccountMatchBy", value_account_match_by, account_match_by),
         KEY("Scopes", value_scope_list, scopes, .is_list = true),
         KEY("ClientId", value_token, client_id),
         KEY("ClientSecretFile", value_path, client_secret_file),
@@ -49,6 +54,8 @@ void service_profile_done(ServiceProfile *p) {
         free(p->client_id);
         free(p->client_secret_file);
         free(p->redirect_host);
+        free(p->device_endpoint);
+        free(p->account_match);
         free(p->account_tool);
         free(p->account_url);
         free(p->account_id_field);
@@ -124,6 +131,28 @@ static int service_check_auth(ServiceProfile *p, FaultList *faults) {
         return 0;
 }
 
+/* Whose account it has to be, and the way in that needs to know. */
+static void service_check_match(ServiceProfile *p, FaultList *faults) {
+        bool is_grant = p->auth == SERVICE_AUTH_OAUTH || p->auth == SERVICE_AUTH_BOTH;
+
+        if (p->has_device && !is_grant)
+                fault_add(faults, p->file, p->line, "Device= goes with Auth=oauth or Auth=both only");
+        else if (p->has_device && !p->account_match)
+                fault_add(faults, p->file, p->line,
+                                "Device=yes needs AccountMatch=: a device code has no page of this host, so "
+                                "nothing else says whose consent it was");
+        if (p->device_endpoint && !p->has_device)
+                fault_add(faults, p->file, p->line, "DeviceEndpoint= needs Device=yes");
+        if (p->account_match_by != ACCOUNT_MATCH_BY_UNSET && !p->account_match)
+                fault_add(faults, p->file, p->line, "AccountMatchBy= needs AccountMatch=");
+        /* To guess which of the two is an address that the service has verified would be to guess who somebody is. */
+        if (p->account_match_by == ACCOUNT_MATCH_BY_UNSET && p->account_match &&
+                        streq(p->account_match, ACCOUNT_MATCH_MAIL))
+                fault_add(faults, p->file, p->line,
+                                "AccountMatch=mail needs AccountMatchBy=: id or name, whichever is the "
+                                "account's verified mail address at this service");
+}
+
 /* Takes the profile over. */
 static int service_append(Config *c, ServiceProfile *p, FaultList *faults) {
         const ServiceProfile *other = config_find_service(c, p->name);
@@ -168,6 +197,8 @@ int services_read_file(Config *c, const char *path, const IniFile *ini, FaultLis
                 r = faults->list.n_faults == n_faults ? service_check_auth(&p, faults) : 0;
                 if (r < 0)
                         return r;
+                if (faults->list.n_faults == n_faults)
+                        service_check_match(&p, faults);
                 if (!p.name || !p.url) /* a fault has been added */
                         continue;
                 r = service_complete(&p);

@@ -21,6 +21,7 @@
 
 #include "policy/source.h"
 #include "util/encode.h"
+#include "util/failure.h"
 
 void source_list_done(SourceList *l) {
         for (size_t i = 0; i < l->n_sources; i++) {
@@ -285,5 +286,74 @@ int source_read_all(const SourceRoots *roots, const char *folder, const char *na
         source_list_settle(&list);
         *ret = list;
         list = (SourceList){};
+        return 0;
+}
+
+/* A folder on the way to a file: who may not rename or remove what root has in it cannot exchange it. */
+static bool source_folder_is_believed(
+                const struct stat *st, bool is_last, bool is_trusting_owner, const char *path, FaultList *faults) {
+        struct stat shown = *st;
+
+        if (!is_last && (st->st_mode & S_ISVTX))
+                shown.st_mode &= ~(mode_t)(S_IWGRP | S_IWOTH);
+        return source_is_believed(&shown, is_trusting_owner, path, faults);
+}
+
+/* Opens the folder that the path's last part is in. FAILED with a fault. */
+static int source_open_parent(
+                const char *path, bool is_trusting_owner, FaultList *faults, int *ret_fd, const char **ret_name) {
+        _cleanup_(closep) int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        for (const char *p = path + 1;; p += strcspn(p, "/") + 1) {
+                size_t n = strcspn(p, "/");
+                _cleanup_(freep) char *folder = strndup(path, MAX((size_t)(p - path) - 1, (size_t)1)),
+                                      *name = strndup(p, n);
+                struct stat st;
+
+                if (!folder || !name)
+                        return -ENOMEM;
+                if (fd < 0 || fstat(fd, &st) < 0) {
+                        fault_add(faults, folder, 0, "folder cannot be opened: %s", strerror(errno));
+                        return FAILED;
+                }
+                if (!source_folder_is_believed(&st, p[n] == 0, is_trusting_owner, folder, faults))
+                        return FAILED;
+                if (p[n] == 0) {
+                        *ret_fd = TAKE_FD(fd);
+                        *ret_name = p;
+                        return 0;
+                }
+                int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+                closep(&fd);
+                fd = next;
+        }
+}
+
+int source_read_path(const char *path, bool is_trusting_owner, FaultList *faults, char **ret_text,
+                size_t *ret_size) {
+        const SourceRoots roots = { .is_trusting_owner = is_trusting_owner };
+        _cleanup_(closep) int folder = -1;
+        char *text = NULL;
+        const char *name;
+        size_t size = 0;
+        int r;
+
+        r = source_open_parent(path, is_trusting_owner, faults, &folder, &name);
+        if (r != 0)
+                return r;
+        r = source_read_file(folder, name, &roots, path, faults, &text, &size);
+        if (r == -ENOENT) {
+                fault_add(faults, path, 0, "there is no such file");
+                return FAILED;
+        }
+        if (r < 0)
+                return r;
+        if (!text) {
+                if (faults->list.n_faults == 0)
+                        fault_add(faults, path, 0, "file is empty");
+                return FAILED;
+        }
+        *ret_text = text;
+        *ret_size = size;
         return 0;
 }

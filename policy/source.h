@@ -32,3 +32,8 @@ typedef struct SourceList {
 int source_read_all(const SourceRoots *roots, const char *folder, const char *name, FaultList *faults,
                 SourceList *ret);
 void source_list_done(SourceList *l);
+
+/* Reads one file that a setting names, by an absolute path. Believed like the others, and so is every folder on the way (a sticky one, as
+ * /tmp is, may be writable, but not the last). Nothing is followed. 0 with a malloc()ed, NUL-ended text; FAILED with one fault; -ENOMEM. */
+int source_read_path(const char *path, bool is_trusting_owner, FaultList *faults, char **ret_text,
+                size_t *ret_size);

@@ -322,6 +322,13 @@ int value_paste_back(
         return 0;
 }
 
+int value_yes_no(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        if (!streq(value, "yes") && !streq(value, "no"))
+                return expect(expected, "yes or no");
+        *(bool *)field = streq(value, "yes");
+        return 0;
+}
+
 int value_auth(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         static const char *const words[] = { [SERVICE_AUTH_OAUTH] = "oauth",
                 [SERVICE_AUTH_BEARER] = "bearer",

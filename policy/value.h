@@ -23,6 +23,7 @@ ValueFunction value_proxy;         /* char *: "http[s]://host:port" */
 ValueFunction value_redirect_host; /* char *: 127.0.0.1 or localhost */
 ValueFunction value_custody;       /* Custody */
 ValueFunction value_paste_back;    /* PasteBack */
+ValueFunction value_yes_no;        /* bool */
 ValueFunction value_elevated;      /* Elevated */
 ValueFunction value_containers;    /* Containers */
 

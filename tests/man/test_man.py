@@ -29,7 +29,7 @@ FOREIGN_KEYS = {"FileDescriptorName", "PrivateUsers", "ExecStart", "ListenStream
 FOREIGN_OPTIONS = {"pam-auth-update": {"enable"}}
 FOREIGN_PAGES = {"ssh(1)", "xdg-open(1)", "su(1)", "login(1)", "sudo(8)", "systemd(1)", "systemd-creds(1)", "varlinkctl(1)", "sd_listen_fds(3)",
                  "sd_notify(3)", "sd_watchdog_enabled(3)", "pam.conf(5)", "login.defs(5)", "unix(7)", "pam-auth-update(8)",
-                 "pam_loginuid(8)", "sshd(8)", "chage(1)", "shadow(5)", "usermod(8)"}
+                 "pam_loginuid(8)", "sshd(8)", "chage(1)", "shadow(5)", "usermod(8)", "passwd(5)"}
 
 
 def render(page):

@@ -189,6 +189,7 @@ static void faulty_services_are_faults(void **state) {
                                 "4: unknown key 'Custodian' in [Service], did you mean 'Custody'?" },
                 { HEAD "Elevated=refuse\n", "4: unknown key 'Elevated' in [Service], expected one of "
                                             "Name Title Url Auth Variable AllowedHosts Custody PasteBack "
+                                            "Device DeviceEndpoint AccountMatch AccountMatchBy "
                                             "Scopes ClientId "
                                             "ClientSecretFile RedirectHost "
                                             "AccountTool AccountUrl AccountIdField AccountNameField" },
@@ -197,6 +198,25 @@ static void faulty_services_are_faults(void **state) {
                 { HEAD "Title=\xe2\x80\xaetxt\n", "4: Title= expects at most 64 bytes of printable text" },
                 { HEAD "Custody=cloud\n", "4: Custody= expects auto, host, platform or mirror" },
                 { HEAD "PasteBack=maybe\n", "4: PasteBack= expects yes, match or no" },
+                { HEAD "Device=on\n", "4: Device= expects yes or no" },
+                { HEAD "Device=yes\n",
+                                "1: Device=yes needs AccountMatch=: a device code has no page of this host, "
+                                "so nothing else says whose consent it was" },
+                { HEAD "Device=yes\nAccountMatch=/etc/x\nAuth=bearer\n",
+                                "1: Device= goes with Auth=oauth or Auth=both only" },
+                { HEAD "Device=yes\nAccountMatch=/etc/x\nDeviceEndpoint=http://x.test/d\n",
+                                "6: DeviceEndpoint= expects an https URL without user, query or fragment" },
+                { HEAD "DeviceEndpoint=https://x.test/d\n", "1: DeviceEndpoint= needs Device=yes" },
+                { HEAD "AccountMatch=accounts\n",
+                                "4: AccountMatch= expects mail, or an absolute path to a file" },
+                { HEAD "AccountMatch=mail\n",
+                                "1: AccountMatch=mail needs AccountMatchBy=: id or name, whichever is the "
+                                "account's verified mail address at this service" },
+                { HEAD "AccountMatch=mail\nAccountMatchBy=email\n",
+                                "5: AccountMatchBy= expects id or name" },
+                { HEAD "AccountMatchBy=id\n", "1: AccountMatchBy= needs AccountMatch=" },
+                { HEAD "AccountMatch=mail\nAccountMatchBy=id\nDevice=yes\n", NULL },
+                { HEAD "AccountMatch=/etc/vaultd/accounts\n", NULL },
                 { HEAD "RedirectHost=0.0.0.0\n", "4: RedirectHost= expects 127.0.0.1 or localhost" },
                 { HEAD "Scopes=read \"write\n", "4: Scopes= expects OAuth scopes separated by blanks" },
                 { HEAD "AccountTool=get*\n", "4: AccountTool= expects the name of a tool, characters "
@@ -366,6 +386,10 @@ static void faults_never_show_values(void **state) {
                 "Url",
                 "Custody",
                 "PasteBack",
+                "Device",
+                "DeviceEndpoint",
+                "AccountMatch",
+                "AccountMatchBy",
                 "Scopes",
                 "ClientId",
                 "ClientSecretFile",

@@ -89,5 +89,45 @@ int oauth_keep_token(Oauth *o, const Vault *vault, const ServiceProfile *profile
  * why, and parked grants are revoked by the sweeper. What a callback brings meanwhile is revoked by the callback. *ret_n: how many. 0, -errno. */
 int oauth_end_flows(Oauth *o, uid_t uid, const char *service, const Failure *why, unsigned *ret_n);
 
+/* Refreshing (O6). A credential that this host refreshes is a grant with a refresh token, in custody host or mirror; all others are left as they are.
+ *
+ * Whether the access token has so little time left that it is to be refreshed before it is used: less than a minute, or than a fifth of its life; also
+ * when a refresh was cut off by a crash. Waits for nothing and touches no event source. */
+bool oauth_token_is_due(Oauth *o, const Credential *credential);
+/* Nothing is known that would keep the token from being refreshed once it is due. */
+bool oauth_can_refresh(const Credential *credential);
+/* There is one, and its time is not over as far as the service told. */
+bool credential_token_is_good(const Credential *credential);
+/* On a fiber: refreshes the token when it is due. Any number of callers with the same grant cause one refresh; each may be cancelled. Vault and
+ * credential, which must be active, are replaced by what is stored then. 0: the token is the best there is: one that is good is used to its end when no
+ * new one can be had. FAILED: NOT_CONNECTED, the grant has ended, and its record says so; UPSTREAM, not now. -EKEYREVOKED: the vault was closed or
+ * its credentials taken out of use meanwhile. */
+int oauth_fresh_token(Oauth *o, Vault **vault, Credential **credential, Failure *failure);
+/* On a fiber: the service refused the credential's token, as it is in hand (HTTP 401). 0: there is another one by now, worth one more try. FAILED as
+ * above; UPSTREAM also when there was a refresh within the last minute: however often a service refuses, that is what there is. */
+int oauth_token_refused(Oauth *o, Vault **vault, Credential **credential, Failure *failure);
+/* Whoever waits for a refresh of that uid's, for that service (NULL: all), goes on at once with -EKEYREVOKED. What a refresh brings after that is revoked. */
+void oauth_end_refresh_waits(Oauth *o, uid_t uid, const char *service);
+
 /* Revokes a credential's tokens upstream (RFC 7009). FAILED: the server could not be told, or offers no way. */
 int oauth_revoke_credential(Oauth *o, const Credential *credential, Failure *failure);
+
+/* What a service's MCP server says to a token (mcp-probe.c). */
+typedef enum ProbeVerdict {
+        PROBE_ACCEPTED,
+        PROBE_REFUSED, /* 401: the token is not good, or not any more */
+        PROBE_NARROW,  /* 403 with insufficient_scope: good, but not for this */
+        PROBE_UNKNOWN, /* nothing was learned about the token */
+} ProbeVerdict;
+typedef struct Probe {
+        ProbeVerdict verdict;
+        char *reason;   /* why, for people; NULL: accepted */
+        char *scope;    /* NARROW: the scopes that the server names as needed (scope_is_legal()); NULL: none */
+        char *revision; /* of MCP that was spoken; NULL: it did not come so far */
+        char **tools;   /* the names of its tools, NULL-ended; NULL: it did not come so far */
+} Probe;
+/* Greets the server, lists its tools and, unless NULL, calls that one without arguments: whether the caller may is the caller of this function's
+ * business. upstream: the credential's; -EPERM when the token is not bound to where the profile leads now (V8). 0 with a verdict; other -errno. */
+int oauth_probe(Oauth *o, const ServiceProfile *profile, const char *upstream, const Secret *token,
+                const char *tool, Probe *ret);
+void probe_done(Probe *p);

@@ -233,7 +233,7 @@ int accounts_refuse(Accounts *a, uid_t uid, Account **ret) {
         r = accounts_find(a, uid, &account);
         if (r < 0)
                 return r;
-        if (account->n_refused >= a->limits.n_connections)
+        if (account->n_refused >= ACCOUNT_REFUSED_FACTOR * a->limits.n_connections)
                 return -EDQUOT; /* it exists because of these */
         account->n_refused++;
         *ret = account;

@@ -47,7 +47,8 @@ int accounts_charge_call(Accounts *a, uid_t uid, size_t n_bytes, Account **ret);
 int account_charge_stream(Account *account);
 void account_release_stream(Account *account);
 
-/* A refused connection that is kept for a while: as many as the uid may have connections, -EDQUOT beyond. */
+/* A refused connection that is kept for a while: so many for each connection that the uid may have, -EDQUOT beyond. */
+#define ACCOUNT_REFUSED_FACTOR 8U
 int accounts_refuse(Accounts *a, uid_t uid, Account **ret);
 void account_release_refused(Account *account);
 /* One step less of those that the uid is given each second. */

@@ -5,8 +5,9 @@
  * calls waits behind them (T26). So the refused connection stays open for a moment, unread, in no epoll set, at the price of a descriptor
  * that is charged to the uid; and its client waits.
  *
- * There are as many of these for a uid as it may have connections; what comes beyond is closed at once. When descriptors run
- * out they are the first to go.
+ * There may be several times as many of these as connections: a client that hung up is not noticed before the moment is over, and
+ * was there no room for the next one, that one's client would be back at once, and the next. What comes beyond is closed at
+ * once. When descriptors run out they are the first to go.
  *
  * Who may call: connection.c and server.c. */
 

@@ -468,7 +468,8 @@ static void refused_connection_is_kept_for_a_moment(void **state) {
         _cleanup_(toy_freep) Toy *toy = toy_new_with_times(
                         &(Limits){ .n_connections = 3, .n_bytes = 100000, .n_calls = 4, .n_streams = 1 },
                         USEC_PER_SEC, 500 * USEC_PER_MSEC);
-        int fd[7];
+        const unsigned n_kept = 3 * ACCOUNT_REFUSED_FACTOR;
+        int fd[3 + 3 * ACCOUNT_REFUSED_FACTOR + 1];
         Ear ear;
 
         ear_open(&ear);
@@ -476,10 +477,10 @@ static void refused_connection_is_kept_for_a_moment(void **state) {
                 fd[i] = toy_connect(toy);
         toy_turn(toy);
         for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
-                if (i < 6)
+                if (i < 3 + n_kept)
                         toy_say(fd[i], ECHO);
         for (unsigned i = 0; i < ELEMENTSOF(fd); i++)
-                toy_expect(toy, fd[i], i < 3 ? "{\"parameters\":{}}" : i < 6 ? NULL : "");
+                toy_expect(toy, fd[i], i < 3 ? "{\"parameters\":{}}" : i < 3 + n_kept ? NULL : "");
         sleep_and_turn(toy, 600 * USEC_PER_MSEC);
         for (unsigned i = 0; i < ELEMENTSOF(fd); i++) {
                 toy_expect(toy, fd[i], i < 3 ? NULL : "");

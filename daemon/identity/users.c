@@ -13,8 +13,10 @@
  * Who may call: the loop's thread; users_name() on a fiber. */
 
 #include <pwd.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
+#include "identity/mail.h"
 #include "identity/name-services.h"
 #include "identity/users.h"
 #include "util/clock.h"
@@ -51,12 +53,16 @@ struct Users {
 typedef struct NameJob {
         uid_t uid;
         char *name;
+        char *passwd_file; /* set: mail is wanted */
+        char *mail;
 } NameJob;
 
 static void name_job_free(void *userdata) {
         NameJob *job = userdata;
 
         free(job->name);
+        free(job->passwd_file);
+        free(job->mail);
         free(job);
 }
 
@@ -112,6 +118,34 @@ static Slot *users_slot(Users *u, uid_t uid) {
         return &u->slots[(uint32_t)(uid * UINT32_C(2654435769)) >> (32 - SLOT_BITS)];
 }
 
+static void filep(FILE **f) {
+        if (*f)
+                (void)fclose(*f);
+}
+
+/* Whether the account is in the file that chfn(1) changes: 0 no, 1 yes. What cannot be told is an error. */
+static int passwd_file_has(const char *path, const char *name) {
+        _cleanup_(filep) FILE *f = fopen(path, "re");
+        size_t n = strlen(name), size = 0;
+        _cleanup_(freep) char *line = NULL;
+        int found = 0;
+
+        if (!f)
+                return -errno;
+        while (found == 0 && getline(&line, &size, f) >= 0)
+                found = strncmp(line, name, n) == 0 && line[n] == ':';
+        return found == 0 && ferror(f) ? -EIO : found;
+}
+
+static int job_take_mail(NameJob *job, const char *gecos) {
+        int r;
+
+        r = passwd_file_has(job->passwd_file, job->name);
+        if (r >= 0)
+                r = gecos_mail(gecos ?: "", r == 0, &job->mail);
+        return r == -ENOENT ? 0 : r;
+}
+
 /* By name if there is one, else by uid; fills in the other. */
 static int users_job(void *userdata) {
         NameJob *job = userdata;
@@ -135,7 +169,9 @@ static int users_job(void *userdata) {
                 job->uid = entry.pw_uid;
                 if (!is_named)
                         job->name = strdup(entry.pw_name);
-                return job->name ? 0 : -ENOMEM;
+                if (!job->name)
+                        return -ENOMEM;
+                return job->passwd_file ? job_take_mail(job, entry.pw_gecos) : 0;
         }
 }
 
@@ -184,6 +220,26 @@ int users_uid(Users *u, const char *name, uid_t *ret) {
         r = worker_run_within(u->worker, USERS_WAIT_USEC, users_job, &userdata, name_job_free);
         if (r == 0)
                 *ret = job->uid;
+        if (userdata)
+                name_job_free(userdata);
+        return r;
+}
+
+int users_mail(Users *u, uid_t uid, char **ret_name, char **ret_mail) {
+        NameJob *job = calloc(1, sizeof(NameJob));
+        void *userdata = job;
+        int r;
+
+        if (!job || !(job->passwd_file = strdup(u->passwd_file))) {
+                free(job);
+                return -ENOMEM;
+        }
+        job->uid = uid;
+        r = worker_run_within(u->worker, USERS_WAIT_USEC, users_job, &userdata, name_job_free);
+        if (r == 0) {
+                *ret_name = TAKE_PTR(job->name);
+                *ret_mail = TAKE_PTR(job->mail);
+        }
         if (userdata)
                 name_job_free(userdata);
         return r;

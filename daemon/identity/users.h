@@ -26,6 +26,10 @@ int users_name(Users *u, uid_t uid, char **ret);
 /* On a fiber: the uid of a name, asked likewise; for administrators, who may say a name. Errors as above. */
 int users_uid(Users *u, const char *name, uid_t *ret);
 
+/* On a fiber: the name of a uid and the mail address that the name service has of it (gecos_mail() of mail.h), asked likewise every time. *ret_mail is
+ * NULL when it has none. Errors as above. */
+int users_mail(Users *u, uid_t uid, char **ret_name, char **ret_mail);
+
 /* Without waiting: the name that users_name() found for this uid within USERS_AT_HAND_USEC before now_usec (now_monotonic()) and since
  * passwd_file was last changed (looked at every millisecond), or NULL, which says nothing about the user. Borrowed until the next call of either. A user who is
  * renamed or removed in a network directory is thus noticed a minute late: for showing only. */

@@ -60,7 +60,7 @@ static ExitCode run(const Context *c, const Arguments *a) {
         const char *token;
 
         if (ask(a, &fault) < 0 || read_parameters(a, &parameters, &fault) < 0 ||
-                        call_method(c, "io.vaultd.Token.Read", parameters, CALL_LOCAL_USEC, &reply, &fault) <
+                        call_method(c, "io.vaultd.Token.Read", parameters, CALL_REMOTE_USEC, &reply, &fault) <
                                         0 ||
                         reply_need_string(reply, "token", &token, &fault) < 0)
                 return fault_report(c, &fault);

@@ -10,7 +10,7 @@
  *
  * git and shells call this again and again, so it is answered in the loop, without a fiber, whenever nothing has to be waited
  * for: the caller's name was looked up a moment ago and its vault is open. Every other case (first call, closed vault, name that
- * changed) takes the way of all methods. The vault and the credential are read and opened each time; nothing is kept between
+ * changed, a token in its last minute) takes the way of all methods. The vault and the credential are read and opened each time; nothing is kept between
  * two calls, least of all across users (T20).
  *
  * The answer is written by hand and not through json-c: its copies of the token would stay behind in the heap. */
@@ -118,13 +118,16 @@ static int check_readable(const ServiceProfile *p, const Credential *c, Failure 
                                 p->title);
         if (!c->access_token)
                 return failure_reconnect(failure, p, c->label, "have no token");
-        if (c->expires_usec > 0 && c->expires_usec <= now_realtime())
+        if (!credential_token_is_good(c))
                 return failure_reconnect(failure, p, c->label, "have expired");
         return 0;
 }
 
-/* The credential whose token the caller gets. */
-static int read_find(Manager *m, const char *user, const Vault *vault, const ReadParameters *q,
+/* The token has to be refreshed first, which takes a fiber. Beside FAILED, which is 1. */
+#define READ_WAITS 2
+
+/* The credential whose token the caller gets. Without a fiber READ_WAITS when it is to be refreshed before that. */
+static int read_find(Manager *m, const char *user, Vault **vault, const ReadParameters *q,
                 const ServiceProfile **ret_profile, Credential **ret, Failure *failure) {
         char say[128];
         int r;
@@ -135,13 +138,14 @@ static int read_find(Manager *m, const char *user, const Vault *vault, const Rea
         if (r != 0)
                 return r;
         (void)snprintf(say, sizeof(say), "vaultctl token %s:LABEL", (*ret_profile)->name);
-        r = manager_choose_credential(m, vault, *ret_profile, q->label, say, ret, failure);
+        r = manager_choose_credential(m, *vault, *ret_profile, q->label, say, ret, failure);
+        if (r == 0 && oauth_token_is_due(m->oauth, *ret))
+                r = fiber_current() ? oauth_fresh_token(m->oauth, vault, ret, failure) : READ_WAITS;
         return r == 0 ? check_readable(*ret_profile, *ret, failure) : r;
 }
 
-/* Answers; the record is on its way before the token is. */
-static int read_answer(
-                Manager *m, Call *call, const char *user, const Vault *vault, const ReadParameters *q) {
+/* Answers, unless READ_WAITS; the record is on its way before the token is. */
+static int read_answer(Manager *m, Call *call, const char *user, Vault **vault, const ReadParameters *q) {
         _cleanup_(credential_freep) Credential *c = NULL;
         _cleanup_(buffer_done) Buffer text = {};
         const ServiceProfile *profile = NULL;
@@ -149,6 +153,8 @@ static int read_answer(
         int r;
 
         r = read_find(m, user, vault, q, &profile, &c, &failure);
+        if (r == READ_WAITS)
+                return r;
         if (r == 0)
                 r = answer_write(profile, c, &text);
         if (r >= 0)
@@ -180,11 +186,11 @@ static int read_at_once(Manager *m, Call *call, const ReadParameters *q) {
         r = vault_record_read(m->store, m->keyring, uid, &vault);
         if (r < 0 || vault->state != VAULT_ACTIVE || !streq(vault->user, name))
                 return 0;
-        r = read_answer(m, call, name, vault, q);
-        return r < 0 ? r : 1;
+        r = read_answer(m, call, name, &vault, q);
+        return r < 0 ? r : r != READ_WAITS;
 }
 
-/* A read that has to wait: for NSS, or for a vault to be made. The parameters are the message's, which lives as long as the call. */
+/* A read that has to wait: for NSS, for a vault to be made, or for a token to be refreshed. The parameters are the message's, which lives as long as the call. */
 typedef struct ReadWait {
         Manager *manager;
         Call *call;
@@ -200,7 +206,7 @@ static int read_fiber(void *userdata) {
 
         r = manager_caller(wait->manager, wait->call, &user, &vault, &failure);
         if (r == 0)
-                r = read_answer(wait->manager, wait->call, user, vault, &wait->parameters);
+                r = read_answer(wait->manager, wait->call, user, &vault, &wait->parameters);
         else {
                 if (r == FAILED)
                         manager_audit(wait->manager, wait->call,

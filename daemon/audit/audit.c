@@ -55,6 +55,8 @@ static const AuditName audit_names[] = {
         [AUDIT_RECOVERY_KEY] = { "efacbcd902794f848f74552f4040d676", "recovery key made" },
         [AUDIT_REKEY_BEGUN] = { "c9a14a6df3b34bb39ceabb36ca9182d0", "rekeying begun" },
         [AUDIT_REKEY_DONE] = { "4fb35710dfef46d2accea1f57ddd965a", "rekeying done" },
+        [AUDIT_TOKEN_REFRESHED] = { "6b76230f5e8248eca38d52c23aa0440d", "token refreshed" },
+        [AUDIT_NEEDS_RECONNECT] = { "41cdea728924418ea3c2bd155132665b", "connection has to be made again" },
         [AUDIT_REVOKED] = { "483c566fca58442f9b8cc87f3166a4a3", "credentials revoked" },
 };
 

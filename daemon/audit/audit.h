@@ -41,6 +41,8 @@ typedef enum AuditKind {
         AUDIT_REKEY_BEGUN,
         AUDIT_REKEY_DONE,
         AUDIT_REVOKED,
+        AUDIT_TOKEN_REFRESHED,
+        AUDIT_NEEDS_RECONNECT,
 } AuditKind;
 
 /* Where a caller comes from. Decoration: a pid's files in /proc. */

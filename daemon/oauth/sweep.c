@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-#include "oauth/oauth-internal.h"
+#include "oauth/refresh-internal.h"
 #include "util/log.h"
 
 #define SWEEP_INTERVAL_USEC (15 * USEC_PER_SEC)
@@ -222,6 +222,8 @@ int oauth_new(const OauthOptions *options, Oauth **ret) {
                 .store = options->store,
                 .keyring = options->keyring,
                 .config = options->config,
+                .users = options->users,
+                .is_trusting_owner = options->is_trusting_owner,
                 .hostname = strdup(options->hostname) };
         if (!o->hostname)
                 return -ENOMEM;
@@ -235,7 +237,8 @@ int oauth_new(const OauthOptions *options, Oauth **ret) {
 Oauth *oauth_free(Oauth *o) {
         if (!o)
                 return NULL;
-        assert(!o->sweeps && !o->works); /* every fiber has ended */
+        assert(!o->sweeps && !o->works && !o->refreshes); /* every fiber has ended */
+        refresh_pace_free(o);
         sd_event_unref(o->event);
         free(o->hostname);
         free(o->paces);

@@ -134,12 +134,21 @@ static int start_engines(Manager *m, const DaemonOptions *o) {
                                : 0;
 }
 
+static void on_revoked(uid_t uid, const char *service, void *userdata) {
+        Manager *m = userdata;
+
+        oauth_end_refresh_waits(m->oauth, uid, service);
+}
+
 /* On a store that nobody vouches for nothing works by itself, but what ends goes on ending. */
 static int start_revocation(Manager *m) {
         bool is_held = history_is_behind(m->history, NULL);
         int r;
 
         logins_watch(m->logins, manager_end_login, m);
+        r = manager_on_revoked(m, on_revoked, m);
+        if (r < 0)
+                return r;
         r = revocations_new(m, is_held, &m->revocations);
         if (r < 0) {
                 log_error("what is still to be revoked cannot be read: %s", strerror(-r));

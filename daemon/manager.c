@@ -121,6 +121,8 @@ static int start_engines(Manager *m, const DaemonOptions *o) {
                                       .keyring = m->keyring,
                                       .config = m->config,
                                       .hostname = m->hostname,
+                                      .users = m->users,
+                                      .is_trusting_owner = o->is_trusting_owner,
                                       .is_held = history_is_behind(m->history, NULL) },
                         &m->oauth);
         if (r < 0)

@@ -114,9 +114,6 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
         r = manager_service(m, p.service, &profile, &failure);
         if (r == 0 && (profile->auth == SERVICE_AUTH_BEARER || profile->auth == SERVICE_AUTH_ENVIRONMENT))
                 r = failure_takes_token(&failure, profile);
-        if (r == 0 && way == FLOW_WAY_PASTE && profile->paste_back == PASTE_BACK_NO)
-                r = failure_set(&failure, FAILURE_NOT_ALLOWED, NULL,
-                                "paste-back is switched off for %s on this host", profile->title);
         if (r == 0)
                 r = start_flow(m, call, &p, profile, way, &failure);
         r = manager_reply_outcome(call, r, &failure);

@@ -199,6 +199,19 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
                                 failure);
         work_leave(o, &work);
         return r;
+/* What could not be finished is not begun. */
+static int begin_check_way(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, FlowWay way,
+                Failure *failure) {
+        _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
+        int r;
+
+        r = way_is_allowed(p, way, failure);
+        if (r != 0 || way != FLOW_WAY_PASTE || p->paste_back != PASTE_BACK_MATCH || p->account_match)
+                return r;
+        r = pinned_account_record_read(o->store, uid, p->name, label, &pin);
+        return r == -ENOENT ? failure_way_needs_pin(p, failure) : r;
+}
+
 }
 
 int oauth_authorization_url(const Flow *f, char **ret) {
@@ -206,6 +219,9 @@ int oauth_authorization_url(const Flow *f, char **ret) {
                    *verifier = secret_text(f->code_verifier);
         _cleanup_(http_url_done) HttpUrl parsed = {};
         Buffer query = {}, url = {};
+        r = begin_check_way(o, vault->uid, p, label, way, failure);
+        if (r != 0)
+                return r;
         uint8_t digest[32];
         int r;
 

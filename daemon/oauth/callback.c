@@ -81,48 +81,6 @@ static int callback_check_answer(Oauth *o, const Flow *f, const CallbackAnswer *
         return 0;
 }
 
-int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label,
-                const char *account_id, const char *account_name, bool *ret_is_pinned, Failure *failure) {
-        _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
-        int r;
-
-        r = pinned_account_record_read(o->store, uid, p->name, label, &pin);
-        if (r < 0 && r != -ENOENT)
-                return r;
-        if (ret_is_pinned)
-                *ret_is_pinned = pin != NULL;
-        if (!pin || streq(pin->account_id, account_id))
-                return 0;
-        r = failure_set(failure, FAILURE_ACCOUNT_CHANGED, NULL,
-                        "%s was connected as %s before, this is %s; nothing was stored", p->title,
-                        pin->account_name, account_name);
-        if (r != FAILED)
-                return r;
-        failure->pinned = strdup(pin->account_name);
-        failure->offered = strdup(account_name);
-        bool is_default = streq(label, "default");
-        if (asprintf(&failure->hint, "Run: vaultctl connect %s%s%s --replace-account", p->name,
-                            is_default ? "" : " --as ", is_default ? "" : label) < 0)
-                failure->hint = NULL;
-        return failure->hint && failure->pinned && failure->offered ? FAILED : -ENOMEM;
-}
-
-static int callback_check_pin(Oauth *o, const Flow *f, const ServiceProfile *p, Failure *failure) {
-        bool is_pinned = false;
-        int r;
-
-        r = account_check_pin(o, f->uid, p, f->label, f->account_id, f->account_name, &is_pinned, failure);
-        if (r == 0 && !is_pinned && f->way == FLOW_WAY_PASTE && p->paste_back == PASTE_BACK_MATCH)
-                return failure_set(failure, FAILURE_NOT_ALLOWED, NULL,
-                                "%s: paste-back is allowed for a known account only; connect through the "
-                                "page once",
-                                p->title);
-        if (r != FAILED || !f->is_replacing_account)
-                return r;
-        failure_done(failure);
-        return 0;
-}
-
 /* For tokens that no record holds. */
 static void callback_revoke(Oauth *o, const ServiceProfile *p, Flow *f) {
         Failure ignored = {};
@@ -161,7 +119,7 @@ static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char
                 r = account_ask(o, p, *flow, (*flow)->access_token, &(*flow)->account_id,
                                 &(*flow)->account_name, failure);
         if (r == 0)
-                r = callback_check_pin(o, *flow, p, failure);
+                r = flow_check_account(o, *flow, p, failure);
         return r == 0 ? flow_quarantine(o, vault, flow, ret_claim_code, failure) : r;
 }
 

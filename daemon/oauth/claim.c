@@ -28,7 +28,8 @@ static int claim_code_normalise(const char *code, char ret[static 16]) {
 }
 
 /* The try is counted durably before its caller hears of it; FLOW_MOVED when it could not be, since others tried meanwhile. */
-static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *failure) {
+static int claim_rejected(
+                Oauth *o, const Vault *vault, Flow *taken, bool is_naming_account, Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = taken;
         unsigned left = flow->tries_left > 0 ? flow->tries_left - 1 : 0;
         int r;
@@ -44,12 +45,21 @@ static int claim_rejected(Oauth *o, const Vault *vault, Flow *taken, Failure *fa
                 if (r != 0)
                         return r;
                 r = failure_set(failure, FAILURE_CLAIM, NULL,
-                                "that is not the code the page showed; %u %s left", left,
+                                "that is not the code%s the page showed; %u %s left",
+                                is_naming_account ? " and the account that" : "", left,
                                 left == 1 ? "try" : "tries");
         }
         if (r == FAILED)
                 failure->tries_left = left;
         return r;
+}
+
+/* The account is no longer one that may be the caller's: nobody can claim this grant any more, so it goes back. */
+static int claim_refused(Oauth *o, Flow *flow, const Failure *why) {
+        int r;
+
+        r = flow_end(o, flow, why);
+        return r == FLOW_MOVED ? FLOW_MOVED : r < 0 && r != -EAGAIN ? r : FAILED;
 }
 
 /* text: as normalised. What cannot be computed does not match. */
@@ -90,12 +100,15 @@ static int claim_find(
         return 0;
 }
 
-/* A page's grant opens by its code; a pasted one, whose answer came over the caller's own socket, by a yes to its account. */
+/* A page's grant opens by its code, and by the account too where the caller names one; which of the two was wrong is not told. What was pasted over the
+ * caller's own socket, or approved with a device code, opens by a yes to its account. */
 static bool claim_is_proved(
                 Oauth *o, const Flow *f, bool has_code, const char *text, const char *account_id) {
+        bool is_account = account_id && streq_ptr(account_id, f->account_id);
+
         if (f->way == FLOW_WAY_PAGE)
-                return has_code && claim_code_matches(o, f, text);
-        return account_id && streq(account_id, f->account_id);
+                return has_code && claim_code_matches(o, f, text) && (!account_id || is_account);
+        return is_account;
 }
 
 char *credential_id_new(void) {
@@ -120,10 +133,12 @@ static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         c->upstream = strdup(f->upstream);
         c->resource = strdup(f->resource);
         c->scope = f->scope ? strdup(f->scope) : NULL;
+        c->asked_scope = f->asked_scope ? strdup(f->asked_scope) : NULL;
         c->account_id = strdup(f->account_id);
         c->account_name = strdup(f->account_name);
         if (!c->id || !c->service || !c->label || !c->upstream || !c->resource || !c->account_id ||
-                        !c->account_name || (f->scope && !c->scope))
+                        !c->account_name || (f->scope && !c->scope) ||
+                        (f->asked_scope && !c->asked_scope))
                 return -ENOMEM;
         r = authority_copy(&f->authority, &c->authority);
         if (r < 0)
@@ -218,12 +233,17 @@ static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool ha
         if (r != 0)
                 return r;
         if (!claim_is_proved(o, flow, has_code, text, account_id))
-                return claim_rejected(o, vault, TAKE_PTR(flow), failure);
+                return claim_rejected(o, vault, TAKE_PTR(flow), account_id != NULL, failure);
 
         const ServiceProfile *profile = config_find_service(o->config, flow->service);
         if (!profile)
                 return failure_set(failure, FAILURE_FLOW, NULL, "%s was taken off this host meanwhile",
                                 flow->service);
+        r = flow_check_account(o, flow, profile, failure);
+        if (r == FAILED)
+                return claim_refused(o, TAKE_PTR(flow), failure);
+        if (r < 0)
+                return r;
         return claim_commit(o, vault, flow, oauth_custody(profile, has_workspace_key), ret);
 }
 

@@ -19,6 +19,8 @@ struct Oauth {
         Keyring *keyring;
         const Config *config;
         char *hostname;
+        Users *users;
+        bool is_trusting_owner;
         FlowWatch *watches;
         Work *works;
         Pace *paces;
@@ -87,7 +89,7 @@ char *credential_id_new(void);
 int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, const char *account_id,
                 const char *account_name, StoreBatch *batch);
 
-/* callback.c: FAILED (ACCOUNT_CHANGED) when another account is pinned; 0 when none is or it is the same. *ret_is_pinned (optional): one is. */
+/* account-match.c: FAILED (ACCOUNT_CHANGED) when another account is pinned; 0 when none is or it is the same. *ret_is_pinned (optional): one is. */
 int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label,
                 const char *account_id, const char *account_name, bool *ret_is_pinned, Failure *failure);
 
@@ -99,6 +101,15 @@ typedef struct TokenAnswer {
 } TokenAnswer;
 void token_answer_done(TokenAnswer *t);
 /* Reads any answer of a token endpoint, as the service's profile (NULL: it is gone) says. Pure. FAILED with *ret_error: the error's code, or what is wrong;
+/* Whether AccountMatch= gives the account to the user. 0, also where root set none; FAILED: not, or it cannot be told; -errno. */
+int account_check_match(Oauth *o, uid_t uid, const char *user, const ServiceProfile *p,
+                const char *account_id, const char *account_name, Failure *failure);
+/* Both for the account of a flow, with what the profile demands of its way. */
+int flow_check_account(Oauth *o, const Flow *f, const ServiceProfile *p, Failure *failure);
+/* Whether the profile lets a grant come in so at all. Waits for nothing. */
+int way_is_allowed(const ServiceProfile *p, FlowWay way, Failure *failure);
+/* PasteBack=match, and nothing says which account is known. Always FAILED, or -ENOMEM. */
+int failure_way_needs_pin(const ServiceProfile *p, Failure *failure);
  * malloc()ed, printable. */
 int token_answer_parse(json_object *object, const ServiceProfile *profile, uint64_t now_usec,
                 TokenAnswer *ret, char **ret_error);

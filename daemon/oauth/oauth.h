@@ -4,6 +4,7 @@
 #include <systemd/sd-event.h>
 
 #include "http/http.h"
+#include "identity/users.h"
 #include "policy/config.h"
 #include "store/records.h"
 #include "util/failure.h"
@@ -21,6 +22,8 @@ typedef struct OauthOptions {
         Keyring *keyring;
         const Config *config;
         const char *hostname;
+        Users *users; /* whose mail address AccountMatch=mail asks for; NULL: it never matches */
+        bool is_trusting_owner; /* as for config_load() */
         bool is_held; /* without the sweeper: nothing is to be done by itself */
 } OauthOptions;
 

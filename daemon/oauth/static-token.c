@@ -145,16 +145,17 @@ static void revoke_former(Oauth *o, const Credential *former) {
         failure_done(&ignored);
 }
 
-static int check_account(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, const char *id,
-                const char *name, const char *shown_id, bool is_replacing_account, Failure *failure) {
+static int check_account(Oauth *o, uid_t uid, const char *user, const ServiceProfile *p, const char *label,
+                const char *id, const char *name, const char *shown_id, bool is_replacing_account, Failure *failure) {
         int r;
 
         if (!streq_ptr(id, shown_id))
                 return failure_set(failure, FAILURE_FLOW, NULL,
                                 "%s says now that the token is %s's; nothing was stored", p->title,
                                 name ?: "nobody");
-        if (!id || is_replacing_account)
-                return 0;
+        r = account_check_match(o, uid, user, p, id, name, failure);
+        if (r != 0 || !id || is_replacing_account)
+                return r;
         r = account_check_pin(o, uid, p, label, id, name, NULL, failure);
         if (r != FAILED || failure->kind != FAILURE_ACCOUNT_CHANGED)
                 return r;
@@ -173,7 +174,7 @@ int oauth_keep_token(Oauth *o, const Vault *vault, const ServiceProfile *p, cons
 
         r = oauth_identify_token(o, vault->uid, p, token, &id, &name, failure);
         if (r == 0)
-                r = check_account(o, vault->uid, p, label, id, name, account_id, is_replacing_account,
+                r = check_account(o, vault->uid, vault->user, p, label, id, name, account_id, is_replacing_account,
                                 failure);
         if (r == 0)
                 r = credential_from_token(vault->uid, p, label, token, id, name,

@@ -31,7 +31,7 @@ static const Field flow_fields[] = {
         FIELD_OF(22, FIELD_TEXT, Flow, scope),
         FIELD_OF(23, FIELD_TEXT, Flow, redirect_uri),
         FIELD_OF(24, FIELD_NUMBER, Flow, state, .max = FLOW_REVOKING, .is_required = true),
-        FIELD_OF(25, FIELD_NUMBER, Flow, way, .max = FLOW_WAY_PASTE, .is_required = true),
+        FIELD_OF(25, FIELD_NUMBER, Flow, way, .max = FLOW_WAY_DEVICE, .is_required = true),
         FIELD_OF(26, FIELD_NUMBER, Flow, created_usec, .max = UINT64_MAX),
         FIELD_OF(27, FIELD_NUMBER, Flow, expires_usec, .max = UINT64_MAX, .is_required = true),
         FIELD_OF(28, FIELD_BYTES, Flow, ticket_digest, .is_required = true),
@@ -46,6 +46,8 @@ static const Field flow_fields[] = {
         FIELD_OF(42, FIELD_SECRET, Flow, client_secret),
         FIELD_OF(43, FIELD_SECRET, Flow, access_token),
         FIELD_OF(44, FIELD_SECRET, Flow, refresh_token),
+        FIELD_OF(50, FIELD_TEXT, Flow, asked_scope),
+        FIELD_OF(45, FIELD_SECRET, Flow, device_code),
 };
 const RecordType flow_type = RECORD_TYPE(Flow, flow_fields, true);
 

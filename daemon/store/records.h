@@ -182,7 +182,7 @@ typedef enum FlowState {
         FLOW_REVOKING,    /* unclaimed or refused: revoke upstream, then erase */
 } FlowState;
 
-typedef enum FlowWay { FLOW_WAY_PAGE, FLOW_WAY_PASTE } FlowWay;
+typedef enum FlowWay { FLOW_WAY_PAGE, FLOW_WAY_PASTE, FLOW_WAY_DEVICE } FlowWay;
 
 typedef struct Flow {
         uint8_t state_digest[32]; /* key: SHA-256 of the state parameter */
@@ -208,6 +208,7 @@ typedef struct Flow {
         Secret *access_token, *refresh_token; /* sealed, once quarantined */
         Buffer stored;
 } Flow;
+        Secret *device_code;                  /* sealed; of FLOW_WAY_DEVICE (RFC 8628) */
 
 /* Flows are found before their uid is known; the vault's key is looked up by the uid inside, which the seal confirms. */
 int flow_record_read(Store *s, Keyring *k, const uint8_t state_digest[static 32], Flow **ret);

@@ -196,6 +196,65 @@ static int config_read(Config *c, const SourceRoots *roots, const char *folder, 
         return 0;
 }
 
+/* The parsed files of one drop-in folder; the texts' paths belong to the list. */
+typedef struct DropIns {
+        SourceList list;
+        DropIn *items;
+        size_t n;
+} DropIns;
+
+static void drop_ins_done(DropIns *d) {
+        for (size_t i = 0; i < d->n; i++)
+                ini_file_done(&d->items[i].ini);
+        free(d->items);
+        source_list_done(&d->list);
+}
+
+static int drop_ins_read(const SourceRoots *roots, const char *file_name, FaultList *faults, DropIns *ret) {
+        _cleanup_(freep) char *folder = NULL;
+        int r;
+
+        if (asprintf(&folder, "services.d/%s.d", file_name) < 0) {
+                folder = NULL;
+                return -ENOMEM;
+        }
+        r = source_read_all(roots, folder, NULL, faults, &ret->list);
+        if (r < 0 || ret->list.n_sources == 0)
+                return r;
+        ret->items = calloc(ret->list.n_sources, sizeof(DropIn));
+        if (!ret->items)
+                return -ENOMEM;
+        for (; ret->n < ret->list.n_sources; ret->n++) {
+                const Source *source = &ret->list.sources[ret->n];
+
+                ret->items[ret->n].path = source->path;
+                r = ini_parse(source->path, source->text, source->size, faults, &ret->items[ret->n].ini);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int config_read_services(Config *c, const SourceRoots *roots, FaultList *faults) {
+        _cleanup_(source_list_done) SourceList list = {};
+        int r;
+
+        r = source_read_all(roots, "services.d", NULL, faults, &list);
+        for (size_t i = 0; i < list.n_sources && r >= 0; i++) {
+                _cleanup_(drop_ins_done) DropIns drop_ins = {};
+                _cleanup_(ini_file_done) IniFile ini = {};
+
+                r = ini_parse(list.sources[i].path, list.sources[i].text, list.sources[i].size, faults,
+                                &ini);
+                if (r >= 0)
+                        r = drop_ins_read(roots, list.sources[i].name, faults, &drop_ins);
+                if (r >= 0)
+                        r = services_read_file(
+                                        c, list.sources[i].path, &ini, drop_ins.items, drop_ins.n, faults);
+        }
+        return r;
+}
+
 /* What only shows once all is read. admin_dir/vaultd.conf is named, since what was written there decides. */
 static void config_check_whole(const Config *c, const char *path, FaultList *faults) {
         if (c->uid_min > c->uid_max)
@@ -224,7 +283,7 @@ int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_
         if (r >= 0)
                 r = config_read(c, &roots, NULL, "vaultd.conf", main_read_file, &faults);
         if (r >= 0)
-                r = config_read(c, &roots, "services.d", NULL, services_read_file, &faults);
+                r = config_read_services(c, &roots, &faults);
         if (r >= 0)
                 r = config_read(c, &roots, "policy.d", NULL, server_policies_read_file, &faults);
         if (r >= 0 && asprintf(&path, "%s/vaultd.conf", admin_dir) < 0) {

@@ -74,8 +74,8 @@ typedef struct ServiceProfile {
         char *redirect_host;      /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
         char *account_tool; /* AccountTool=: MCP tool that says who the account is; NULL: see AccountSource */
         char *account_url;  /* AccountUrl=: answers whose token it is; NULL */
-        char *account_id_field; /* AccountIdField=: default "id"; fields between blanks, "a.b" for one inside another */
-        char *account_name_field; /* AccountNameField=: default "name"; likewise */
+        char *account_id_field; /* AccountIdField=: fields between blanks, "a.b" for one inside another; NULL: as usual there */
+        char *account_name_field; /* AccountNameField=: likewise */
         char *variable;           /* Variable=: with Auth=environment, its name; else NULL */
         char **allowed_hosts; /* AllowedHosts=: with Auth=environment, where the value may be sent; else NULL */
         /* The authorization server, where the service's metadata do not lead to it. All or none of the first two. */

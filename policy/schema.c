@@ -9,10 +9,12 @@
  *
  * Invariant: faults name keys, never values. Who may call: the readers of this folder. */
 
+#include <assert.h>
 #include <stdio.h>
 #include <strings.h>
 
 #include "policy/schema.h"
+#include "policy/value.h"
 
 #define WORD_MAX 40U
 
@@ -67,20 +69,27 @@ static void words_join(const char *const *words, size_t n, char *text, size_t si
         }
 }
 
-#define KEYS_MAX 24U
+#define KEYS_MAX   96U
+#define KEYS_SHOWN 24U /* more are no help in one line */
 
 static void fault_unknown_key(const char *file, const IniSection *section, const IniEntry *entry,
                 const SectionRule *rule, FaultList *faults) {
         const char *keys[KEYS_MAX];
         char all[512];
-        size_t n = MIN(rule->n_keys, (size_t)KEYS_MAX);
+        size_t n = rule->n_keys;
 
+        assert(n <= KEYS_MAX);
         for (size_t i = 0; i < n; i++)
                 keys[i] = rule->keys[i].key;
         const char *nearest = nearest_word(entry->key, keys, n);
         if (nearest) {
                 fault_add(faults, file, entry->line, "unknown key '%s' in [%s], did you mean '%s'?",
                                 entry->key, section->name, nearest);
+                return;
+        }
+        if (n > KEYS_SHOWN) {
+                fault_add(faults, file, entry->line, "unknown key '%s' in [%s], vaultd.conf(5) has them all",
+                                entry->key, section->name);
                 return;
         }
         words_join(keys, n, all, sizeof(all));
@@ -128,7 +137,7 @@ static int entry_apply(const char *file, const IniSection *section, size_t index
         return r;
 }
 
-int section_apply(const char *file, const IniSection *section, const SectionRule *rule, void *object,
+static int entries_apply(const char *file, const IniSection *section, const SectionRule *rule, void *object,
                 FaultList *faults) {
         int r;
 
@@ -137,6 +146,30 @@ int section_apply(const char *file, const IniSection *section, const SectionRule
                 if (r < 0)
                         return r;
         }
+        return 0;
+}
+
+int section_apply_over(const char *file, const IniSection *section, const SectionRule *rule, void *object,
+                FaultList *faults) {
+        for (size_t i = 0; i < section->n_entries; i++) {
+                const KeyRule *key = key_find(rule, section->entries[i].key);
+
+                if (!key || !key->is_list)
+                        continue;
+                char ***list = (char ***)((uint8_t *)object + key->offset);
+                text_list_free(*list);
+                *list = NULL;
+        }
+        return entries_apply(file, section, rule, object, faults);
+}
+
+int section_apply(const char *file, const IniSection *section, const SectionRule *rule, void *object,
+                FaultList *faults) {
+        int r;
+
+        r = entries_apply(file, section, rule, object, faults);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < rule->n_keys; i++) {
                 bool is_there = !rule->keys[i].is_required;
 

@@ -19,7 +19,7 @@ struct KeyRule {
         ValueFunction *parse;
         size_t offset;     /* of the field in the object */
         uint64_t min, max; /* of numbers, in the field's unit */
-        bool is_list;      /* may be repeated, adds up */
+        bool is_list;      /* a char **: may be repeated, adds up */
         bool is_required;
 };
 
@@ -33,6 +33,10 @@ typedef struct SectionRule {
 /* Reads the entries of a section into object. Unknown keys, repeated scalars, bad values and missing
  * required keys are faults. -ENOMEM. */
 int section_apply(const char *file, const IniSection *section, const SectionRule *rule, void *object,
+                FaultList *faults);
+
+/* The same for a section that says only what is to be different: nothing is required, and a list replaces what was there. */
+int section_apply_over(const char *file, const IniSection *section, const SectionRule *rule, void *object,
                 FaultList *faults);
 
 /* The rule for a section; NULL with a fault when there is none or its argument is missing or too much

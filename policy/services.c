@@ -3,13 +3,16 @@
 /* Service profiles: how a service is connected (services.d/NAME.conf, section [Service]).
  *
  * One profile a file, so that an administrator replaces or removes exactly one service by a file of the
- * same name. Two profiles with one name would make it a matter of order which credentials go where, so
+ * same name. Who only adds something to a shipped one (the id of a client that was registered for this host) writes that
+ * into a file of NAME.conf.d/: what is said there takes the place of what the file says, key by key, and the rest
+ * goes on coming from the shipped file. Two profiles with one name would make it a matter of order which credentials go where, so
  * that is a fault naming both places. The client secret is not part of the profile, only the path of its
  * file: profiles are shown and logged. */
 
 #include <stdio.h>
 
 #include "policy/account-match.h"
+#include "policy/service-values.h"
 #include "policy/services.h"
 #include "policy/value.h"
 #include "util/url.h"
@@ -38,8 +41,30 @@ static const KeyRule service_keys[] = {
         KEY("RedirectHost", value_redirect_host, redirect_host),
         KEY("AccountTool", value_tool, account_tool),
         KEY("AccountUrl", value_url, account_url),
-        KEY("AccountIdField", value_field_name, account_id_field),
-        KEY("AccountNameField", value_field_name, account_name_field),
+        KEY("AccountIdField", value_fields, account_id_field),
+        KEY("AccountNameField", value_fields, account_name_field),
+        KEY("Account", value_account_source, account_source),
+        KEY("AccountArguments", value_json_object, account_arguments),
+        KEY("AccountBody", value_json_object, account_body),
+        KEY("AccountIdText", value_phrase, account_id_text),
+        KEY("AccountNameText", value_phrase, account_name_text),
+        KEY("AuthorizationEndpoint", value_url, authorization_endpoint),
+        KEY("TokenEndpoint", value_url, token_endpoint),
+        KEY("Issuer", value_issuer, issuer),
+        KEY("Resource", value_resource, resource),
+        KEY("ScopeParameter", value_parameter_name, scope_parameter),
+        KEY("ScopeSeparator", value_scope_separator, scope_separator),
+        KEY("AuthorizationParameters", value_parameter_list, authorization_parameters, .is_list = true),
+        KEY("ClientAuth", value_client_auth, client_auth),
+        KEY("TokenRequest", value_token_request, is_token_request_json),
+        KEY("TokenMember", value_parameter_name, token_member),
+        KEY("TokenType", value_token, token_type),
+        KEY("TokenLife", value_duration, token_life_usec, .min = 60 * USEC_PER_SEC,
+                        .max = UINT64_C(365) * 24 * 3600 * USEC_PER_SEC),
+        KEY("GrantErrors", value_answer_list, grant_errors, .is_list = true),
+        KEY("Revocation", value_revocation, revocation),
+        KEY("RevocationEndpoint", value_revocation_endpoint, revocation_endpoint),
+        KEY("RevokedAnswers", value_answer_list, revoked_answers, .is_list = true),
 };
 
 static const SectionRule sections[] = {
@@ -62,6 +87,21 @@ void service_profile_done(ServiceProfile *p) {
         free(p->account_name_field);
         free(p->variable);
         text_list_free(p->allowed_hosts);
+        free(p->account_arguments);
+        free(p->account_body);
+        free(p->account_id_text);
+        free(p->account_name_text);
+        free(p->authorization_endpoint);
+        free(p->token_endpoint);
+        free(p->issuer);
+        free(p->resource);
+        free(p->scope_parameter);
+        text_list_free(p->authorization_parameters);
+        free(p->token_member);
+        free(p->token_type);
+        text_list_free(p->grant_errors);
+        free(p->revocation_endpoint);
+        text_list_free(p->revoked_answers);
         free(p->file);
         *p = (ServiceProfile){};
 }
@@ -83,10 +123,9 @@ static int service_complete(ServiceProfile *p) {
         r = default_text(&p->redirect_host, "127.0.0.1");
         if (r < 0)
                 return r;
-        r = default_text(&p->account_id_field, "id");
-        if (r < 0)
-                return r;
-        return default_text(&p->account_name_field, "name");
+        if (p->scope_separator == 0)
+                p->scope_separator = ' ';
+        return default_text(&p->scope_parameter, "scope");
 }
 
 /* A variable's service is its first host, unless the file names an address. */
@@ -175,36 +214,69 @@ static int service_append(Config *c, ServiceProfile *p, FaultList *faults) {
         return 0;
 }
 
-int services_read_file(Config *c, const char *path, const IniFile *ini, FaultList *faults) {
+/* What the drop-ins change. A profile's name is its file's. */
+static int service_apply_drop_ins(ServiceProfile *p, const DropIn *drop_ins, size_t n, FaultList *faults) {
+        int r;
+
+        for (size_t i = 0; i < n; i++)
+                for (size_t k = 0; k < drop_ins[i].ini.n_sections; k++) {
+                        const IniSection *section = &drop_ins[i].ini.sections[k];
+                        const SectionRule *rule = section_find(
+                                        drop_ins[i].path, section, sections, ELEMENTSOF(sections), faults);
+                        _cleanup_(freep) char *name = p->name ? strdup(p->name) : NULL;
+
+                        if (!rule)
+                                continue;
+                        if (p->name && !name)
+                                return -ENOMEM;
+                        r = section_apply_over(drop_ins[i].path, section, rule, p, faults);
+                        if (r < 0)
+                                return r;
+                        if (!streq_ptr(name, p->name))
+                                fault_add(faults, drop_ins[i].path, section->line,
+                                                "Name= cannot be changed by a drop-in");
+                }
+        return 0;
+}
+
+/* One [Service] from its lines to a profile. */
+static int service_read(Config *c, const char *path, const IniSection *section, const SectionRule *rule,
+                const DropIn *drop_ins, size_t n_drop_ins, FaultList *faults) {
+        _cleanup_(service_profile_done) ServiceProfile p = { .line = section->line,
+                .account_match_by = ACCOUNT_MATCH_BY_UNSET };
+        size_t n_faults = faults->list.n_faults;
+        int r;
+
+        p.file = strdup(path);
+        if (!p.file)
+                return -ENOMEM;
+        r = section_apply(path, section, rule, &p, faults);
+        if (r >= 0)
+                r = service_apply_drop_ins(&p, drop_ins, n_drop_ins, faults);
+        /* What belongs together is looked at where each part is sound by itself. */
+        if (r >= 0 && faults->list.n_faults == n_faults)
+                r = service_check_auth(&p, faults);
+        if (r < 0)
+                return r;
+        if (faults->list.n_faults == n_faults)
+                service_check_match(&p, faults);
+        if (faults->list.n_faults == n_faults)
+                service_check_grant(&p, faults);
+        if (!p.name || !p.url) /* a fault has been added */
+                return 0;
+        r = service_complete(&p);
+        return r < 0 ? r : service_append(c, &p, faults);
+}
+
+int services_read_file(Config *c, const char *path, const IniFile *ini, const DropIn *drop_ins,
+                size_t n_drop_ins, FaultList *faults) {
         int r;
 
         for (size_t i = 0; i < ini->n_sections; i++) {
-                _cleanup_(service_profile_done) ServiceProfile p = { .line = ini->sections[i].line };
                 const SectionRule *rule = section_find(
                                 path, &ini->sections[i], sections, ELEMENTSOF(sections), faults);
-                size_t n_faults;
 
-                if (!rule)
-                        continue;
-                p.file = strdup(path);
-                if (!p.file)
-                        return -ENOMEM;
-                n_faults = faults->list.n_faults;
-                r = section_apply(path, &ini->sections[i], rule, &p, faults);
-                if (r < 0)
-                        return r;
-                /* What belongs together is looked at where each part is sound by itself. */
-                r = faults->list.n_faults == n_faults ? service_check_auth(&p, faults) : 0;
-                if (r < 0)
-                        return r;
-                if (faults->list.n_faults == n_faults)
-                        service_check_match(&p, faults);
-                if (!p.name || !p.url) /* a fault has been added */
-                        continue;
-                r = service_complete(&p);
-                if (r < 0)
-                        return r;
-                r = service_append(c, &p, faults);
+                r = rule ? service_read(c, path, &ini->sections[i], rule, drop_ins, n_drop_ins, faults) : 0;
                 if (r < 0)
                         return r;
         }

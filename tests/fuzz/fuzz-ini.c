@@ -12,6 +12,7 @@
 #include "policy/ini.h"
 #include "policy/server-policy.h"
 #include "policy/services.h"
+#include "policy/value.h"
 #include "util/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -63,14 +64,16 @@ static void check_file(const IniFile *ini, const FaultList *faults, const uint8_
                 check(faults->list.faults[i].line <= lines, "faults lie in the file");
 }
 
-static void check_config(const Config *c) {
+static void check_config(const Config *c, const FaultList *faults) {
         for (size_t i = 0; i < c->n_services; i++) {
                 const ServiceProfile *p = &c->services[i];
                 _cleanup_(http_url_done) HttpUrl url = {};
 
-                check(p->name && p->title && p->url && p->redirect_host && p->account_id_field &&
-                                                p->account_name_field,
+                check(p->name && p->title && p->url && p->redirect_host && p->scope_parameter &&
+                                                p->scope_separator,
                                 "profiles are whole");
+                check(!p->authorization_endpoint == !p->token_endpoint || faults->list.n_faults > 0,
+                                "an authorization server has both addresses");
                 check(http_url_parse(p->url, &url) >= 0, "profiles have a good address");
                 check(config_find_service(c, p->name) == p, "names are unique");
         }
@@ -85,10 +88,25 @@ static void check_config(const Config *c) {
         }
 }
 
+/* A file and itself as a drop-in: nothing changes its name, and lists do not grow. */
+static int read_services(Config *c, const char *path, const IniFile *ini, FaultList *faults) {
+        const DropIn same = { path, *ini };
+        Config *alone = calloc(1, sizeof(Config));
+        int r = alone ? services_read_file(alone, path, ini, NULL, 0, faults) : -ENOMEM;
+
+        if (r >= 0)
+                r = services_read_file(c, path, ini, &same, 1, faults);
+        if (r >= 0 && faults->list.n_faults == 0 && c->n_services == 1 && alone->n_services == 1)
+                check(text_list_size(c->services[0].scopes) == text_list_size(alone->services[0].scopes),
+                                "a list of a drop-in takes the place of the file's");
+        (void)config_free(alone);
+        return r;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static const struct {
                 int (*read)(Config *c, const char *path, const IniFile *ini, FaultList *faults);
-        } readers[] = { { services_read_file }, { server_policies_read_file } };
+        } readers[] = { { read_services }, { server_policies_read_file } };
         FaultList faults = {};
         IniFile ini = {};
 
@@ -100,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 Config *c = calloc(1, sizeof(Config));
 
                 if (c && readers[i].read(c, "x.conf", &ini, &faults) >= 0)
-                        check_config(c);
+                        check_config(c, &faults);
                 (void)config_free(c);
         }
         ini_file_done(&ini);

@@ -206,8 +206,9 @@ static void every_key_is_read(void **state) {
         assert_null(two->client_id);
         assert_string_equal(two->redirect_host, "127.0.0.1");
         assert_null(two->account_tool);
-        assert_string_equal(two->account_id_field, "id");
-        assert_string_equal(two->account_name_field, "name");
+        assert_true(!two->account_id_field && !two->account_name_field); /* who is asked decides */
+        assert_string_equal(two->scope_parameter, "scope");
+        assert_int_equal(two->scope_separator, ' ');
         assert_int_equal(two->line, 2);
         assert_non_null(strstr(two->file, "/admin/services.d/2.conf"));
         tree_close(&t);

@@ -187,12 +187,8 @@ static void faulty_services_are_faults(void **state) {
                 { HEAD "title=x\n", "4: unknown key 'title' in [Service], did you mean 'Title'?" },
                 { HEAD "Custodian=host\n",
                                 "4: unknown key 'Custodian' in [Service], did you mean 'Custody'?" },
-                { HEAD "Elevated=refuse\n", "4: unknown key 'Elevated' in [Service], expected one of "
-                                            "Name Title Url Auth Variable AllowedHosts Custody PasteBack "
-                                            "Device DeviceEndpoint AccountMatch AccountMatchBy "
-                                            "Scopes ClientId "
-                                            "ClientSecretFile RedirectHost "
-                                            "AccountTool AccountUrl AccountIdField AccountNameField" },
+                { HEAD "Elevated=refuse\n",
+                                "4: unknown key 'Elevated' in [Service], vaultd.conf(5) has them all" },
                 { HEAD "Name=y\n", "4: Name= appears twice, first in line 2" },
                 { HEAD "Title=a\nTitle=a\n", "5: Title= appears twice, first in line 4" },
                 { HEAD "Title=\xe2\x80\xaetxt\n", "4: Title= expects at most 64 bytes of printable text" },
@@ -221,8 +217,6 @@ static void faulty_services_are_faults(void **state) {
                 { HEAD "Scopes=read \"write\n", "4: Scopes= expects OAuth scopes separated by blanks" },
                 { HEAD "AccountTool=get*\n", "4: AccountTool= expects the name of a tool, characters "
                                              "A-Z a-z 0-9 _ - . /" },
-                { HEAD "AccountIdField=a b\n", "4: AccountIdField= expects a field name of at most "
-                                               "64 characters A-Z a-z 0-9 _ - ." },
                 { HEAD "ClientSecretFile=secret\nClientId=x\n",
                                 "4: ClientSecretFile= expects an absolute path to a file" },
                 { HEAD "ClientSecretFile=/etc/vaultd/x.secret\n",
@@ -231,6 +225,199 @@ static void faulty_services_are_faults(void **state) {
         };
 
         check_rows("vendor/services.d/x.conf", rows, ELEMENTSOF(rows));
+}
+
+#define CLIENT      "ClientId=c\nClientSecretFile=/etc/x\n"
+#define ENDPOINTS   HEAD "AuthorizationEndpoint=https://a.test/authorize\nTokenEndpoint=https://a.test/token\n"
+#define TOGETHER    "AuthorizationEndpoint= and TokenEndpoint= go together"
+#define FIELDS      "at most four names of fields, characters A-Z a-z 0-9 _ - and . between two"
+#define PARAMETERS  "name=value separated by blanks, none of the parameters that vaultd sets itself"
+#define PHRASE      "the service's words with one * in the place of what is wanted, not at the beginning"
+#define REVOCATIONS "an https URL without query, with {client_id} at most once and in its path"
+
+/* What a profile says of its authorization server. */
+static void faulty_grants_are_faults(void **state) {
+        static const FaultRow rows[] = {
+                { ENDPOINTS, NULL },
+                { ENDPOINTS "Issuer=https://a.test/\nResource=https://r.test/\nScopeParameter=user_scope\n"
+                            "ScopeSeparator=comma\nClientAuth=post\nTokenRequest=json\nTokenMember=authed_"
+                            "user\n"
+                            "TokenType=user\nTokenLife=8h\nGrantErrors=a "
+                            "b\nGrantErrors=c\nRevocation=bearer\n"
+                            "RevocationEndpoint=https://a.test/revoke\nRevokedAnswers=404 token_revoked\n"
+                            "AuthorizationParameters=prompt=consent access_type=offline\n" CLIENT,
+                                NULL },
+                { HEAD "AuthorizationEndpoint=https://a.test/authorize\n", "1: " TOGETHER },
+                { HEAD "TokenEndpoint=https://a.test/token\n", "1: " TOGETHER },
+                { ENDPOINTS "Auth=bearer\n",
+                                "1: AuthorizationEndpoint=, TokenEndpoint= and RevocationEndpoint= go "
+                                "with Auth=oauth or Auth=both only" },
+                { HEAD "Auth=bearer\nRevocationEndpoint=https://a.test/revoke\n",
+                                "1: AuthorizationEndpoint=, TokenEndpoint= and RevocationEndpoint= go with "
+                                "Auth=oauth or Auth=both only" },
+                { HEAD "Issuer=https://a.test\n",
+                                "1: Issuer= needs AuthorizationEndpoint= and TokenEndpoint=" },
+                { ENDPOINTS "Issuer=a.test\n", "6: Issuer= expects an https URL without query" },
+                { ENDPOINTS "Resource=http://r.test/\n", "6: Resource= expects an https URL, or none" },
+                { ENDPOINTS "Resource=none\n", NULL },
+                { ENDPOINTS "ScopeParameter=user scope\n", "6: ScopeParameter= expects a parameter's name, "
+                                                           "characters A-Z a-z 0-9 _ . -" },
+                { ENDPOINTS "ScopeSeparator=,\n", "6: ScopeSeparator= expects space or comma" },
+                { ENDPOINTS "ClientAuth=jwt\n", "6: ClientAuth= expects auto, none, basic or post" },
+                { ENDPOINTS "ClientAuth=none\n" CLIENT,
+                                "1: ClientAuth=none has no use for ClientSecretFile=" },
+                { ENDPOINTS "ClientAuth=post\nClientId=c\n",
+                                "1: ClientAuth=basic and ClientAuth=post need ClientSecretFile=" },
+                { ENDPOINTS "ClientAuth=post\n", NULL },
+                { ENDPOINTS "TokenRequest=xml\n", "6: TokenRequest= expects form or json" },
+                { ENDPOINTS "TokenLife=1s\n",
+                                "6: TokenLife= expects a duration (ms, s, min or h) from 1min to "
+                                "8760h" },
+                { ENDPOINTS "GrantErrors=a,b\n", "6: GrantErrors= expects HTTP status numbers or error "
+                                                 "codes, separated by blanks" },
+                { ENDPOINTS "AuthorizationParameters=prompt\n",
+                                "6: AuthorizationParameters= expects " PARAMETERS },
+                { ENDPOINTS "AuthorizationParameters=prompt=\n",
+                                "6: AuthorizationParameters= expects " PARAMETERS },
+                { ENDPOINTS "AuthorizationParameters=state=x\n",
+                                "6: AuthorizationParameters= expects " PARAMETERS },
+                { ENDPOINTS "AuthorizationParameters=redirect_uri=https://evil.test/\n",
+                                "6: AuthorizationParameters= expects " PARAMETERS },
+                { ENDPOINTS "AuthorizationParameters=code_challenge_method=plain\n",
+                                "6: AuthorizationParameters= expects " PARAMETERS },
+                { ENDPOINTS "AuthorizationParameters=a&b=c\n",
+                                "6: AuthorizationParameters= expects " PARAMETERS },
+                { ENDPOINTS "AuthorizationParameters=a=1 a=2\n",
+                                "1: AuthorizationParameters= has a parameter twice" },
+                { HEAD "Revocation=revoke\n", "4: Revocation= expects rfc7009, delete, bearer or none" },
+                { HEAD "Revocation=bearer\n",
+                                "1: Revocation=delete and Revocation=bearer need RevocationEndpoint=" },
+                { HEAD "Revocation=none\nRevocationEndpoint=https://a.test/\n",
+                                "1: Revocation=none has no use for RevocationEndpoint=" },
+                { HEAD "Revocation=delete\nRevocationEndpoint=https://a.test/x/{client_id}/"
+                       "grant\nClientId=c\n",
+                                "1: Revocation=delete needs ClientSecretFile=" },
+                { HEAD "Revocation=delete\nRevocationEndpoint=https://a.test/x/{client_id}/grant\n" CLIENT,
+                                NULL },
+                { HEAD "RevocationEndpoint=https://{client_id}/grant\n",
+                                "4: RevocationEndpoint= expects " REVOCATIONS },
+                { HEAD "RevocationEndpoint=https://a.test{client_id}/grant\n",
+                                "4: RevocationEndpoint= expects " REVOCATIONS },
+                { HEAD "RevocationEndpoint=https://a.test:4{client_id}/grant\n",
+                                "4: RevocationEndpoint= expects " REVOCATIONS },
+                { HEAD "RevocationEndpoint=https://a.test/{client_id}/{client_id}\n",
+                                "4: RevocationEndpoint= expects " REVOCATIONS },
+                { HEAD "RevocationEndpoint=https://a.test/{client_id}?x\n",
+                                "4: RevocationEndpoint= expects " REVOCATIONS },
+                { HEAD "RevocationEndpoint=http://a.test/\n",
+                                "4: RevocationEndpoint= expects " REVOCATIONS },
+        };
+
+        check_rows("admin/services.d/x.conf", rows, ELEMENTSOF(rows));
+}
+
+/* What it says of whose account a token is. */
+static void faulty_accounts_are_faults(void **state) {
+        static const FaultRow rows[] = {
+                { HEAD "AccountTool=who\nAccountArguments={\"query\":\"me\"}\n", NULL },
+                { HEAD "AccountUrl=https://x.test/me\nAccountBody={\"query\":\"{viewer{id name}}\"}\n"
+                       "AccountIdField=data.viewer.id\nAccountNameField=data.viewer.name team.name\n",
+                                NULL },
+                { HEAD "AccountTool=who\nAccountIdText=User ID is *.\nAccountNameText=you are *.\n", NULL },
+                { HEAD "Account=token\nAccountIdField=data.gid\n", NULL },
+                { HEAD "Account=me\n", "4: Account= expects auto or token" },
+                { HEAD "Account=token\nAccountTool=who\n", "1: Account=token asks nobody else: AccountTool= "
+                                                           "and AccountUrl= are of no use" },
+                { HEAD "Account=token\nAuth=bearer\n",
+                                "1: Account=token goes with Auth=oauth or Auth=both only" },
+                { HEAD "AccountTool=who\nAccountUrl=https://x.test/me\n",
+                                "1: AccountTool= and AccountUrl= exclude each other" },
+                { HEAD "AccountArguments={}\n", "1: AccountArguments= needs AccountTool=" },
+                { HEAD "AccountBody={}\n", "1: AccountBody= needs AccountUrl=" },
+                { HEAD "AccountTool=who\nAccountArguments=[]\n",
+                                "5: AccountArguments= expects a JSON object on one line of at most 2048 "
+                                "bytes" },
+                { HEAD "AccountTool=who\nAccountArguments={\"a\":1,\"a\":2}\n",
+                                "5: AccountArguments= expects a JSON object on one line of at most 2048 "
+                                "bytes" },
+                { HEAD "AccountIdText=ID *\n",
+                                "1: AccountIdText= needs AccountTool=, and no AccountIdField= beside it" },
+                { HEAD "AccountTool=who\nAccountNameText=ID *\n",
+                                "1: AccountNameText= needs AccountIdText=" },
+                { HEAD "AccountIdText=ID\n", "4: AccountIdText= expects " PHRASE },
+                { HEAD "AccountIdText=* is you\n", "4: AccountIdText= expects " PHRASE },
+                { HEAD "AccountIdText=ID * or *\n", "4: AccountIdText= expects " PHRASE },
+                { HEAD "AccountIdField=a b c d\n", NULL },
+                { HEAD "AccountIdField=a b c d e\n", "4: AccountIdField= expects " FIELDS },
+                { HEAD "AccountIdField=a/b\n", "4: AccountIdField= expects " FIELDS },
+        };
+
+        check_rows("admin/services.d/x.conf", rows, ELEMENTSOF(rows));
+}
+
+/* A drop-in says only what is to be different. */
+static void drop_in_takes_the_place_of_single_keys(void **state) {
+        Tree t;
+
+        tree_open(&t);
+        tree_write(&t, "vendor/services.d/x.conf",
+                        HEAD "Title=X\nScopes=a b\nAuthorizationEndpoint=https://a.test/authorize\n"
+                             "TokenEndpoint=https://a.test/token\n");
+        assert_int_equal(tree_load(&t), 0);
+        assert_string_equal(service_lacks(config_find_service(t.config, "x")), "ClientId=");
+
+        tree_write(&t, "vendor/services.d/x.conf.d/10-a.conf", "[Service]\nTitle=Other\nClientId=vendor\n");
+        tree_write(&t, "admin/services.d/x.conf.d/20-b.conf",
+                        "[Service]\nScopes=c\nScopes=d\nClientId=mine\n");
+        tree_write(&t, "admin/services.d/x.conf.d/30-c.conf", "[Service]\nTokenLife=2h\n");
+        tree_write(&t, "admin/services.d/x.conf.d/readme", "nothing\n");
+        assert_int_equal(tree_load(&t), 0);
+        const ServiceProfile *p = config_find_service(t.config, "x");
+        assert_string_equal(p->title, "Other");
+        assert_string_equal(p->client_id, "mine");
+        assert_string_equal(p->token_endpoint, "https://a.test/token");
+        assert_true(p->token_life_usec == UINT64_C(7200) * USEC_PER_SEC);
+        assert_string_equal(p->scopes[0], "c");
+        assert_string_equal(p->scopes[1], "d");
+        assert_null(p->scopes[2]);
+        assert_null(service_lacks(p));
+        tree_close(&t);
+}
+
+static void faulty_drop_ins_are_faults(void **state) {
+        static const FaultRow rows[] = {
+                { "[Service]\nTitle=Y\n", NULL },
+                { "[Service]\nName=x\n", NULL },
+                { "[Service]\nName=y\n", "1: Name= cannot be changed by a drop-in" },
+                { "[Service]\nTitlee=Y\n", "2: unknown key 'Titlee' in [Service], did you mean 'Title'?" },
+                { "[Service]\nTitle=Y\nTitle=Z\n", "3: Title= appears twice, first in line 2" },
+                { "[Services]\n", "1: unknown section [Services], expected one of Service" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(freep) char *expected = NULL;
+                Tree t;
+
+                tree_open(&t);
+                tree_write(&t, "vendor/services.d/x.conf", HEAD);
+                tree_write(&t, "admin/services.d/x.conf.d/a.conf", rows[i].text);
+                assert_int_equal(tree_load(&t), rows[i].expected ? -EINVAL : 0);
+                if (rows[i].expected) {
+                        assert_true(asprintf(&expected, "admin/services.d/x.conf.d/a.conf:%s",
+                                                    rows[i].expected) > 0);
+                        assert_single_fault(&t, expected);
+                }
+                tree_close(&t);
+        }
+        /* Two sound halves that do not go together are named at the file that they belong to. */
+        Tree t;
+        tree_open(&t);
+        tree_write(&t, "vendor/services.d/x.conf", HEAD "ClientAuth=none\n");
+        tree_write(&t, "admin/services.d/x.conf.d/a.conf", "[Service]\n" CLIENT);
+        assert_int_equal(tree_load(&t), -EINVAL);
+        assert_single_fault(
+                        &t, "vendor/services.d/x.conf:1: ClientAuth=none has no use for ClientSecretFile=");
+        tree_close(&t);
 }
 
 #define SUBJECTS "user:NAME separated by blanks (no groups and no wildcards in this version)"
@@ -423,6 +610,10 @@ int main(void) {
                 { "malformed-lines-are-faults", malformed_lines_are_faults },
                 { "wrong-values-are-faults", wrong_values_are_faults },
                 { "faulty-services-are-faults", faulty_services_are_faults },
+                { "faulty-grants-are-faults", faulty_grants_are_faults },
+                { "faulty-accounts-are-faults", faulty_accounts_are_faults },
+                { "drop-in-takes-the-place-of-single-keys", drop_in_takes_the_place_of_single_keys },
+                { "faulty-drop-ins-are-faults", faulty_drop_ins_are_faults },
                 { "faulty-kinds-of-credentials-are-faults", faulty_kinds_of_credentials_are_faults },
                 { "faulty-server-policies-are-faults", faulty_server_policies_are_faults },
                 { "nul-byte-is-a-fault", nul_byte_is_a_fault },

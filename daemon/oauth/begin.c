@@ -183,22 +183,6 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
         return 0;
 }
 
-int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label,
-                FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
-                Failure *failure) {
-        Work work;
-        int r;
-
-        /* Before anything makes way for it. */
-        r = work_enter(o, &work, WORK_BEGINNING, vault->uid, failure);
-        if (r != 0)
-                return r;
-        r = pace_beginning(o, vault->uid, failure);
-        if (r == 0)
-                r = begin_work(o, vault, user, p, label, way, is_replacing_account, ret_flow, ret_ticket,
-                                failure);
-        work_leave(o, &work);
-        return r;
 /* What could not be finished is not begun. */
 static int begin_check_way(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, FlowWay way,
                 Failure *failure) {
@@ -212,6 +196,25 @@ static int begin_check_way(Oauth *o, uid_t uid, const ServiceProfile *p, const c
         return r == -ENOENT ? failure_way_needs_pin(p, failure) : r;
 }
 
+int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label,
+                FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
+                Failure *failure) {
+        Work work;
+        int r;
+
+        /* Before anything makes way for it. */
+        r = begin_check_way(o, vault->uid, p, label, way, failure);
+        if (r != 0)
+                return r;
+        r = work_enter(o, &work, WORK_BEGINNING, vault->uid, failure);
+        if (r != 0)
+                return r;
+        r = pace_beginning(o, vault->uid, failure);
+        if (r == 0)
+                r = begin_work(o, vault, user, p, label, way, is_replacing_account, ret_flow, ret_ticket,
+                                failure);
+        work_leave(o, &work);
+        return r;
 }
 
 int oauth_authorization_url(const Flow *f, char **ret) {
@@ -219,9 +222,6 @@ int oauth_authorization_url(const Flow *f, char **ret) {
                    *verifier = secret_text(f->code_verifier);
         _cleanup_(http_url_done) HttpUrl parsed = {};
         Buffer query = {}, url = {};
-        r = begin_check_way(o, vault->uid, p, label, way, failure);
-        if (r != 0)
-                return r;
         uint8_t digest[32];
         int r;
 

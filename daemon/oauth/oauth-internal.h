@@ -92,15 +92,6 @@ int credential_pin(Oauth *o, uid_t uid, const char *service, const char *label, 
 /* account-match.c: FAILED (ACCOUNT_CHANGED) when another account is pinned; 0 when none is or it is the same. *ret_is_pinned (optional): one is. */
 int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label,
                 const char *account_id, const char *account_name, bool *ret_is_pinned, Failure *failure);
-
-/* token-answer.c */
-typedef struct TokenAnswer {
-        Secret *access_token, *refresh_token; /* refresh_token NULL: none was given, a former one stays in force */
-        uint64_t expires_usec;                /* realtime; 0: not told */
-        char *scope;                          /* separated by single blanks; NULL: not told */
-} TokenAnswer;
-void token_answer_done(TokenAnswer *t);
-/* Reads any answer of a token endpoint, as the service's profile (NULL: it is gone) says. Pure. FAILED with *ret_error: the error's code, or what is wrong;
 /* Whether AccountMatch= gives the account to the user. 0, also where root set none; FAILED: not, or it cannot be told; -errno. */
 int account_check_match(Oauth *o, uid_t uid, const char *user, const ServiceProfile *p,
                 const char *account_id, const char *account_name, Failure *failure);
@@ -110,6 +101,15 @@ int flow_check_account(Oauth *o, const Flow *f, const ServiceProfile *p, Failure
 int way_is_allowed(const ServiceProfile *p, FlowWay way, Failure *failure);
 /* PasteBack=match, and nothing says which account is known. Always FAILED, or -ENOMEM. */
 int failure_way_needs_pin(const ServiceProfile *p, Failure *failure);
+
+/* token-answer.c */
+typedef struct TokenAnswer {
+        Secret *access_token, *refresh_token; /* refresh_token NULL: none was given, a former one stays in force */
+        uint64_t expires_usec;                /* realtime; 0: not told */
+        char *scope;                          /* separated by single blanks; NULL: not told */
+} TokenAnswer;
+void token_answer_done(TokenAnswer *t);
+/* Reads any answer of a token endpoint, as the service's profile (NULL: it is gone) says. Pure. FAILED with *ret_error: the error's code, or what is wrong;
  * malloc()ed, printable. */
 int token_answer_parse(json_object *object, const ServiceProfile *profile, uint64_t now_usec,
                 TokenAnswer *ret, char **ret_error);

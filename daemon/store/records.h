@@ -132,6 +132,7 @@ typedef struct Credential {
         char *resource;        /* RFC 8707 string, byte for byte */
         Authority authority;
         char *scope;
+        char *asked_scope; /* what its grant was asked with; NULL: the same as scope, which the server may have cut down */
         char *account_id, *account_name;
         uint64_t created_usec;
         uint64_t expires_usec; /* of the access token; 0: not told */
@@ -192,6 +193,7 @@ typedef struct Flow {
         char *user, *host;
         char *service, *label;
         char *upstream, *resource, *scope, *redirect_uri;
+        char *asked_scope; /* like Credential's */
         Authority authority;
         FlowState state;
         FlowWay way;
@@ -206,9 +208,9 @@ typedef struct Flow {
         Secret *code_verifier;                /* sealed */
         Secret *client_secret;                /* sealed, optional */
         Secret *access_token, *refresh_token; /* sealed, once quarantined */
+        Secret *device_code;                  /* sealed; of FLOW_WAY_DEVICE (RFC 8628) */
         Buffer stored;
 } Flow;
-        Secret *device_code;                  /* sealed; of FLOW_WAY_DEVICE (RFC 8628) */
 
 /* Flows are found before their uid is known; the vault's key is looked up by the uid inside, which the seal confirms. */
 int flow_record_read(Store *s, Keyring *k, const uint8_t state_digest[static 32], Flow **ret);

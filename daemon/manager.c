@@ -8,6 +8,7 @@
 #include "api/history.h"
 #include "api/leavers.h"
 #include "api/logins.h"
+#include "api/mirror.h"
 #include "api/revocation.h"
 #include "api/transfer.h"
 #include "audit/audit.h"
@@ -156,6 +157,9 @@ static int start_revocation(Manager *m) {
                 log_error("what is still to be revoked cannot be read: %s", strerror(-r));
                 return r;
         }
+        r = mirrors_new(m, is_held, &m->mirrors);
+        if (r < 0)
+                return r;
         return is_held ? 0 : leavers_new(m, &m->leavers);
 }
 
@@ -231,6 +235,7 @@ Manager *manager_free(Manager *m) {
                 if (sd_event_run(m->event, UINT64_MAX) < 0)
                         break;
         (void)leavers_free(m->leavers);
+        (void)mirrors_free(m->mirrors);
         (void)revocations_free(m->revocations);
         manager_forget_listeners(m);
         (void)platform_free(m->platform);

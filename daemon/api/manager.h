@@ -24,6 +24,7 @@ typedef struct RekeyState {
 typedef struct RevocationListener RevocationListener;
 typedef struct Revocations Revocations;
 typedef struct Leavers Leavers;
+typedef struct Mirrors Mirrors;
 
 typedef struct Manager {
         sd_event *event;
@@ -40,6 +41,7 @@ typedef struct Manager {
         RevocationListener *revocation_listeners;
         Revocations *revocations;
         Leavers *leavers;
+        Mirrors *mirrors;
         RekeyState rekey;
         struct History *history;
         struct Transfer *transfer; /* a backup or restore under way; NULL */

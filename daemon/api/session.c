@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "api/choice.h"
+#include "api/mirror.h"
 #include "audit/audit.h"
 #include "util/clock.h"
 #include "util/encode.h"
@@ -149,7 +150,7 @@ static int draft_check(Manager *m, const Draft *d, Failure *failure) {
                                         "your %s credential stays on this host (Custody=host), so no "
                                         "session on the Claude Platform can use it",
                                         d->services[i]->title);
-                if (c->custody == CUSTODY_MIRROR && c->expires_usec > 0 &&
+                if (c->custody == CUSTODY_MIRROR && c->expires_usec > 0 && !oauth_can_refresh(c) &&
                                 c->expires_usec < now_realtime() + TOKEN_LIFE_MIN)
                         return failure_reconnect(failure, d->services[i], c->label, "have expired");
         }
@@ -242,13 +243,16 @@ static const JsonField start_fields[] = {
         {},
 };
 
-/* The caller's credentials go into the caller's platform vault, then the session is made with that vault. */
+/* The caller's credentials, refreshed where that is due, go into the caller's platform vault, then the session is made with that vault. */
 static int start_session(Manager *m, Vault **vault, Draft *d, const StartParameters *p, AgentSession **ret,
                 Failure *failure) {
         int r;
 
         r = platform_ensure_vault(m->platform, vault, failure);
         for (size_t i = 0; i < d->n && r == 0; i++) {
+                r = oauth_fresh_token(m->oauth, vault, &d->credentials[i], TOKEN_LIFE_MIN, failure);
+                if (r != 0)
+                        break;
                 r = platform_put_credential(m->platform, vault, &d->credentials[i], failure);
                 if (r == 0)
                         audit_record(&(AuditEvent){ .kind = AUDIT_CREDENTIAL_PUSHED,
@@ -260,6 +264,10 @@ static int start_session(Manager *m, Vault **vault, Draft *d, const StartParamet
                                         .object = (*vault)->platform_vault_id });
         }
         if (r != 0)
+                return r;
+        /* From here on their tokens are kept fresh as long as the session lives. */
+        r = mirrors_watch(m->mirrors, (*vault)->uid);
+        if (r < 0)
                 return r;
         const SessionPlan plan = { d->services, d->policies, (const Credential **)d->credentials, d->n,
                 m->config->platform_model };

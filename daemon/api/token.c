@@ -140,7 +140,7 @@ static int read_find(Manager *m, const char *user, Vault **vault, const ReadPara
         (void)snprintf(say, sizeof(say), "vaultctl token %s:LABEL", (*ret_profile)->name);
         r = manager_choose_credential(m, *vault, *ret_profile, q->label, say, ret, failure);
         if (r == 0 && oauth_token_is_due(m->oauth, *ret))
-                r = fiber_current() ? oauth_fresh_token(m->oauth, vault, ret, failure) : READ_WAITS;
+                r = fiber_current() ? oauth_fresh_token(m->oauth, vault, ret, 0, failure) : READ_WAITS;
         return r == 0 ? check_readable(*ret_profile, *ret, failure) : r;
 }
 

@@ -123,13 +123,12 @@ static int method_whoami(Call *call, json_object *parameters, void *userdata) {
 }
 
 static json_object *credential_to_json(Manager *m, const Credential *c) {
-        static const char *const states[] = { "active", "needs-reconnect", "disconnecting" };
         const ServiceProfile *p = config_find_service(m->config, c->service);
+        const char *reason, *state = oauth_credential_state(c, &reason);
         json_object *o = json_build("service", 's', c->service, "title", 's', p ? p->title : c->service,
                         "label", 's', c->label, "account", 'o',
                         account_to_json(c->account_id ?: "", c->account_name ?: ""), "kind", 's',
-                        credential_kind_to_string(c->kind), "state", 's', states[c->state], "reason", 's',
-                        c->state == CREDENTIAL_NEEDS_RECONNECT ? c->state_reason : NULL, "custody", 's',
+                        credential_kind_to_string(c->kind), "state", 's', state, "reason", 's', reason, "custody", 's',
                         custody_to_string((Custody)c->custody), "variable", 's', c->variable, NULL);
 
         if (o && c->expires_usec > 0)

@@ -11,9 +11,12 @@ typedef struct GrantKey {
         char *vault_id, *service, *label, *credential_id;
 } GrantKey;
 
-/* refresh.c: whether this host is the one that refreshes the credential, and whether it has to by now. Pure. */
+/* refresh-state.c: whether this host is the one that refreshes the credential, and whether it has to by now. Pure. */
 bool refresh_is_possible(const Credential *c);
-bool refresh_is_due(const Credential *c, uint64_t now_usec);
+/* least_usec: it is to be good for so long; 0: for a use that is about to be made. */
+bool refresh_is_due(const Credential *c, uint64_t now_usec, uint64_t least_usec);
+#define REFRESH_REASON_LOST                                                                                 \
+        "the service's answers to two refreshes in a row were lost, so the access may be used up"
 /* FAILED (NOT_CONNECTED): only a new connect helps; what: "not connected any more". */
 int refresh_failure_reconnect(Failure *failure, const char *title, const char *service, const char *label,
                 const char *what);
@@ -44,6 +47,7 @@ int refresh_judge(unsigned status, json_object *object, const ServiceProfile *pr
 /* refresh-step.c: from the record to the request and back. */
 typedef struct RefreshJob {
         GrantKey key;
+        uint64_t least_usec;
         bool is_forced; /* also when the token has time left */
         uint8_t refused[32]; /* SHA-256 of the access token that was refused, when forced: another one in the record needs no refresh */
         void (*tell)(int result,

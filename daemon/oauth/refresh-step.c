@@ -249,12 +249,10 @@ static bool is_settled(const RefreshJob *job, const Credential *c) {
         if (c->refresh_attempt > 0)
                 return false;
         if (!job->is_forced)
-                return !refresh_is_due(c, now_realtime());
+                return !refresh_is_due(c, now_realtime(), job->least_usec);
         sha256(c->access_token->bytes, c->access_token->size, digest);
         return memcmp(digest, job->refused, sizeof(digest)) != 0;
 }
-
-#define REASON_LOST "the service's answers to two refreshes in a row were lost, so the access may be used up"
 
 /* The answer was lost, and the token may go out once more. Beside FAILED, which is 1. */
 #define STEP_AGAIN 2
@@ -289,7 +287,7 @@ static int step_ask(Oauth *o, RefreshJob *job, const Credential *c, Failure *fai
         if (c->refresh_attempt < REFRESH_ATTEMPTS_MAX)
                 return STEP_AGAIN;
         return job->is_forced || !credential_token_is_good(c)
-                               ? grant_is_dead(o, &job->key, c, REASON_LOST, failure)
+                               ? grant_is_dead(o, &job->key, c, REFRESH_REASON_LOST, failure)
                                : FAILED;
 }
 
@@ -312,7 +310,7 @@ static int step(Oauth *o, RefreshJob *job, Failure *failure) {
                 return 0;
         attempt = s.credential->refresh_attempt + 1;
         if (attempt > REFRESH_ATTEMPTS_MAX)
-                return grant_is_dead(o, k, s.credential, REASON_LOST, failure);
+                return grant_is_dead(o, k, s.credential, REFRESH_REASON_LOST, failure);
 
         _cleanup_(standing_done) Standing begun = {};
         r = standing_change(o, k, s.credential->refresh_token, apply_attempt, &attempt, &begun);

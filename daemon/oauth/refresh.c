@@ -13,16 +13,11 @@
  *
  * Invariants: at most one Refresh of a grant; a waiter is on the stack of its own fiber, and in the list as long as it waits.
  *
- * Who may call: api, on fibers; oauth_token_is_due() in the loop, it waits for nothing and touches no event source. */
-
-#include <stdio.h>
+ * Who may call: api, on fibers. */
 
 #include "oauth/refresh-internal.h"
 #include "util/clock.h"
 
-/* A token is refreshed in its last minute, or in the last fifth of its life where that is less. */
-#define MARGIN_USEC (60 * USEC_PER_SEC)
-#define MARGIN_PART 5U
 /* How long a caller waits who has a token that is good. */
 #define PATIENCE_USEC (2 * USEC_PER_SEC)
 /* More than two requests take. */
@@ -46,64 +41,6 @@ struct Refresh {
         Failure failure;
         int told; /* what who comes later is told at once: tokens are held that cannot be stored; 0 */
 };
-
-bool refresh_is_possible(const Credential *c) {
-        return c->kind == CREDENTIAL_OAUTH && c->refresh_token && c->access_token &&
-               !isempty(c->authority.token_endpoint) &&
-               (c->custody == CUSTODY_HOST || c->custody == CUSTODY_MIRROR);
-}
-
-bool refresh_is_due(const Credential *c, uint64_t now_usec) {
-        uint64_t obtained = c->obtained_usec ?: c->created_usec, margin = MARGIN_USEC;
-
-        if (c->state != CREDENTIAL_ACTIVE || !refresh_is_possible(c))
-                return false;
-        if (c->refresh_attempt >= REFRESH_ATTEMPTS_MAX)
-                return c->expires_usec <=
-                       now_usec; /* nothing can be had any more: the token is good for what it is */
-        if (c->refresh_attempt > 0)
-                return true; /* cut off by a crash: the sooner the better, where a server bears with it for a while */
-        if (c->expires_usec == 0)
-                return false; /* not told: a refusal says it */
-        if (c->expires_usec > obtained)
-                margin = MIN(margin, (c->expires_usec - obtained) / MARGIN_PART);
-        return c->expires_usec <= now_usec || c->expires_usec - now_usec <= margin;
-}
-
-bool credential_token_is_good(const Credential *c) {
-        return c->access_token && (c->expires_usec == 0 || c->expires_usec > now_realtime());
-}
-
-bool oauth_can_refresh(const Credential *c) {
-        return c->state == CREDENTIAL_ACTIVE && refresh_is_possible(c) &&
-               (c->refresh_attempt < REFRESH_ATTEMPTS_MAX || credential_token_is_good(c));
-}
-
-bool oauth_token_is_due(Oauth *o, const Credential *c) {
-        if (!refresh_is_due(c, now_realtime()))
-                return false;
-        return !credential_token_is_good(c) || !refresh_pace_find(o, c->id);
-}
-
-int refresh_failure_reconnect(Failure *failure, const char *title, const char *service, const char *label,
-                const char *what) {
-        bool is_default = streq(label, "default");
-        _cleanup_(freep) char *hint = NULL;
-        int r;
-
-        if (asprintf(&hint, "Run: vaultctl connect %s%s%s", service, is_default ? "" : " --as ",
-                            is_default ? "" : label) < 0) {
-                hint = NULL;
-                return -ENOMEM;
-        }
-        r = failure_set(failure, FAILURE_NOT_CONNECTED, hint,
-                        "%s credentials need to be connected again: %s", title, what);
-        if (r != FAILED)
-                return r;
-        failure->service = strdup(service);
-        failure->title = strdup(title);
-        return failure->service && failure->title ? FAILED : -ENOMEM;
-}
 
 static void key_done(GrantKey *k) {
         free(k->vault_id);
@@ -183,7 +120,8 @@ static void refresh_done(int result, void *userdata) {
 }
 
 /* The refresh of this grant that is under way, or a new one. */
-static int refresh_join(Oauth *o, const Vault *v, const Credential *c, bool is_forced, Refresh **ret) {
+static int refresh_join(Oauth *o, const Vault *v, const Credential *c, bool is_forced, uint64_t least_usec,
+                Refresh **ret) {
         Refresh *f = o->refreshes;
         int r;
 
@@ -196,7 +134,11 @@ static int refresh_join(Oauth *o, const Vault *v, const Credential *c, bool is_f
         f = calloc(1, sizeof(Refresh));
         if (!f)
                 return -ENOMEM;
-        *f = (Refresh){ .oauth = o, .job = { .is_forced = is_forced, .tell = refresh_tell, .userdata = f } };
+        *f = (Refresh){ .oauth = o,
+                .job = { .is_forced = is_forced,
+                                .least_usec = least_usec,
+                                .tell = refresh_tell,
+                                .userdata = f } };
         sha256(c->access_token->bytes, c->access_token->size, f->job.refused);
         r = key_init(&f->job.key, v, c);
         if (r >= 0)
@@ -272,17 +214,17 @@ static int failure_paused(Oauth *o, const Credential *c, const RefreshPace *pace
         return r;
 }
 
-int oauth_fresh_token(Oauth *o, Vault **vault, Credential **c, Failure *failure) {
+int oauth_fresh_token(Oauth *o, Vault **vault, Credential **c, uint64_t least_usec, Failure *failure) {
         const RefreshPace *pace = refresh_pace_find(o, (*c)->id);
         bool is_good = credential_token_is_good(*c);
         Refresh *f;
         int r;
 
-        if (!refresh_is_due(*c, now_realtime()) || (pace && is_good))
+        if (!refresh_is_due(*c, now_realtime(), least_usec) || (pace && is_good))
                 return 0;
         if (pace && (*c)->refresh_attempt < REFRESH_ATTEMPTS_MAX)
                 return failure_paused(o, *c, pace, failure);
-        r = refresh_join(o, *vault, *c, false, &f);
+        r = refresh_join(o, *vault, *c, false, least_usec, &f);
         if (r >= 0)
                 r = refresh_wait(f, is_good ? PATIENCE_USEC : WAIT_MAX_USEC, failure);
         if (r == -ECANCELED || r == -EKEYREVOKED)
@@ -321,7 +263,7 @@ int oauth_token_refused(Oauth *o, Vault **vault, Credential **c, Failure *failur
                                 "%s does not accept the token, although it was renewed, or tried to be, "
                                 "within the last minute",
                                 title);
-        r = refresh_join(o, *vault, *c, true, &f);
+        r = refresh_join(o, *vault, *c, true, 0, &f);
         if (r >= 0)
                 r = refresh_wait(f, WAIT_MAX_USEC, failure);
         if (r == 0)

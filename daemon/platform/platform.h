@@ -70,6 +70,7 @@ int platform_start_session(Platform *p, const Vault *vault, const SessionPlan *p
  * finished is "starting". NOT_FOUND: the platform has it no more. */
 typedef struct SessionStatus {
         char *status;
+        bool is_archived;
         char *title;
         char **vault_ids;
 } SessionStatus;

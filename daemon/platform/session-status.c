@@ -17,6 +17,7 @@ static int status_read(json_object *object, SessionStatus *ret) {
         ret->title = json_string(object, "title")
                                      ? printable(json_string(object, "title"), 4 * SESSION_TITLE_MAX)
                                      : NULL;
+        ret->is_archived = object_is_archived(object);
         ret->vault_ids = calloc(n + 1, sizeof(char *));
         if (!ret->status || !ret->vault_ids)
                 return -ENOMEM;

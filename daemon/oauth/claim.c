@@ -3,29 +3,11 @@
 /* From a parked grant to a credential: only the uid that began can do it, over its own socket, with the code that the
  * page showed after consent (O4, T14). Only the code's keyed digest is stored; three wrong tries revoke the grant. */
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "oauth/oauth-internal.h"
 #include "util/clock.h"
 #include "util/encode.h"
-
-/* Upper case, without separators, and Crockford's readings of look-alikes. */
-static int claim_code_normalise(const char *code, char ret[static 16]) {
-        size_t n = 0;
-
-        for (; *code; code++) {
-                char c = (char)toupper((unsigned char)*code);
-
-                if (c == '-' || c == ' ')
-                        continue;
-                if (n >= 15)
-                        return -EINVAL;
-                ret[n++] = c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
-        }
-        ret[n] = 0;
-        return 0;
-}
 
 /* The try is counted durably before its caller hears of it; FLOW_MOVED when it could not be, since others tried meanwhile. */
 static int claim_rejected(
@@ -253,7 +235,7 @@ int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *c
         char text[16] = "";
         int r;
 
-        if (code && claim_code_normalise(code, text) < 0)
+        if (code && base32_read(code, text, sizeof(text)) < 0)
                 text[0] = 0; /* too long to be a code: a wrong one */
         /* Each turn that does not end this was somebody else's success, and a grant takes few of those: tries sent at once get the
          * same three as tries one after the other, and no answer that tells a right one from a wrong one for free. */

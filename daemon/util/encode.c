@@ -96,6 +96,22 @@ void base32_random(char *ret_text, size_t n) {
         ret_text[n] = 0;
 }
 
+int base32_read(const char *text, char *ret, size_t size) {
+        size_t n = 0;
+
+        for (; *text; text++) {
+                char c = *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text;
+
+                if (c == '-' || c == ' ')
+                        continue;
+                if (n + 1 >= size)
+                        return -EINVAL;
+                ret[n++] = c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
+        }
+        ret[n] = 0;
+        return 0;
+}
+
 static bool is_unreserved(char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
                c == '.' || c == '_' || c == '~';

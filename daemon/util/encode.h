@@ -14,6 +14,9 @@ char *base64url_encode(const void *bytes, size_t n);
 char *base64_encode(const void *bytes, size_t n);
 /* n characters of Crockford's base32 (no I, L, O, U) from a uniform source: 5 bits each. Writes n + 1 bytes. */
 void base32_random(char *ret_text, size_t n);
+/* Such a text as a person types it: upper case, without blanks and dashes, and with Crockford's readings of look-alikes (O is 0, I and L are 1).
+ * -EINVAL: more than size - 1 characters. */
+int base32_read(const char *text, char *ret, size_t size);
 /* Percent-encodes everything but unreserved characters (RFC 3986 section 2.3). */
 char *percent_encode(const char *text);
 /* RFC 3986 percent-decoding; with is_form also '+' to space. Refuses NUL and bad escapes. */

@@ -14,6 +14,7 @@
  * Invariants: the callbacks run in the event loop, touch this Exchange alone, and never after
  * exchange_done(). Bodies are not copied: the request outlives the exchange (http_perform() holds both). */
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <strings.h>
 
@@ -92,6 +93,10 @@ static int exchange_check_target(Exchange *x) {
         return 0;
 }
 
+uint64_t exchange_timeout(const HttpRequest *request) {
+        return request->timeout_usec ?: TIMEOUT_USEC_DEFAULT;
+}
+
 /* Collects the first failure of many curl_easy_setopt() calls. */
 #define SET(x, code, option, value)                                                                         \
         do {                                                                                                \
@@ -99,19 +104,22 @@ static int exchange_check_target(Exchange *x) {
                         (code) = curl_easy_setopt((x)->easy, (option), (value));                            \
         } while (0)
 
-static CURLcode exchange_set_limits(Exchange *x) {
-        uint64_t timeout_usec = x->request->timeout_usec ?: TIMEOUT_USEC_DEFAULT;
+static CURLcode exchange_set_timeout(Exchange *x, uint64_t timeout_usec) {
         uint64_t timeout_ms = MIN(timeout_usec / USEC_PER_MSEC + (timeout_usec % USEC_PER_MSEC != 0),
                         (uint64_t)INT32_MAX);
         CURLcode code = CURLE_OK;
 
         SET(x, code, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
         SET(x, code, CURLOPT_CONNECTTIMEOUT_MS, MIN((long)timeout_ms, CONNECT_TIMEOUT_MS));
+        return code;
+}
+
+static CURLcode exchange_set_limits(Exchange *x) {
+        CURLcode code = exchange_set_timeout(x, exchange_timeout(x->request));
+
         SET(x, code, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)x->body.limit);
         SET(x, code, CURLOPT_MAXAGE_CONN, REUSE_AGE_MAX_SEC);
         SET(x, code, CURLOPT_NOSIGNAL, 1L);
-        /* Without this a cancel while a look-up hangs waits for the resolver's thread (9.7 s, measured). */
-        SET(x, code, CURLOPT_QUICK_EXIT, 1L);
         return code;
 }
 
@@ -210,6 +218,33 @@ int exchange_init(Exchange *x, const HttpSettings *settings, const HttpRequest *
         return 0;
 }
 
+const char *exchange_peer(const Exchange *x) {
+        const char *host = x->settings->proxy_host ?: x->url.host;
+        struct in6_addr address;
+
+        return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1 ? NULL
+                                                                                                   : host;
+}
+
+int exchange_set_addresses(Exchange *x, const char *addresses, uint64_t timeout_usec) {
+        _cleanup_(freep) char *entry = NULL;
+        CURLcode code;
+
+        /* "+": the next exchange may say otherwise. */
+        if (asprintf(&entry, "+%s:%u:%s", exchange_peer(x),
+                            (unsigned)(x->settings->proxy_host ? x->settings->proxy_port : x->url.port),
+                            addresses) < 0)
+                return -ENOMEM;
+        x->addresses = curl_slist_append(NULL, entry);
+        if (!x->addresses)
+                return -ENOMEM;
+        code = exchange_set_timeout(x, timeout_usec);
+        SET(x, code, CURLOPT_RESOLVE, x->addresses);
+        if (code != CURLE_OK)
+                return code == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EOPNOTSUPP;
+        return 0;
+}
+
 void *exchange_userdata(CURL *easy) {
         Exchange *x = NULL;
 
@@ -281,6 +316,7 @@ void exchange_take_response(Exchange *x, HttpResponse *ret) {
 void exchange_done(Exchange *x) {
         curl_easy_cleanup(x->easy);
         x->lines = header_lines_free(x->lines);
+        curl_slist_free_all(TAKE_PTR(x->addresses));
         header_lines_done(&x->answer);
         buffer_done(&x->body);
         http_url_done(&x->url);

@@ -10,6 +10,8 @@
 /* What an Http was made with: own copies. */
 typedef struct HttpSettings {
         char *ca_file, *proxy, *user_agent;
+        char *proxy_host; /* of proxy; NULL without one */
+        uint16_t proxy_port;
         Allowance *allowances;
         size_t n_allowances;
 } HttpSettings;
@@ -21,7 +23,7 @@ typedef struct Exchange {
         const HttpRequest *request;
         HttpUrl url;
         CURL *easy;
-        struct curl_slist *lines;
+        struct curl_slist *lines, *addresses;
         bool is_local_allowed; /* AllowPrivate= has this host and port */
         bool is_vetoed;        /* an address was refused */
         bool is_sent;          /* the request may have reached the server */
@@ -34,6 +36,12 @@ typedef struct Exchange {
 
 /* Checks the request and makes the handle. -EPERM: refused target; -EINVAL: method or headers; -ENOMEM. */
 int exchange_init(Exchange *x, const HttpSettings *settings, const HttpRequest *request, void *userdata);
+/* How long the whole may take, microseconds. */
+uint64_t exchange_timeout(const HttpRequest *request);
+/* The host whose address is needed, the proxy if there is one, in the form of HttpUrl. NULL: it is an address already. */
+const char *exchange_peer(const Exchange *x);
+/* Where that host is, as resolver_find() says it, and how much is left of the request's time. -ENOMEM, -EOPNOTSUPP. */
+int exchange_set_addresses(Exchange *x, const char *addresses, uint64_t timeout_usec);
 /* The owner given to exchange_init() of the transfer behind a handle. */
 void *exchange_userdata(CURL *easy);
 /* What libcurl's result means, as http_perform() documents it. */

@@ -20,6 +20,7 @@
 
 #include "http/exchange.h"
 #include "http/memory.h"
+#include "http/resolver.h"
 #include "util/clock.h"
 #include "util/crash-point.h"
 #include "util/fiber.h"
@@ -31,6 +32,7 @@ struct Http {
         sd_event *event;
         sd_event_source *timer;
         CURLM *multi;
+        Resolver *resolver;
         HttpSettings settings;
         unsigned n_transfers;
 };
@@ -125,11 +127,23 @@ static int http_timeout_wanted(CURLM *multi, long timeout_ms, void *userdata) {
         return sd_event_source_set_enabled(h->timer, SD_EVENT_ONESHOT) < 0 ? -1 : 0;
 }
 
+static int http_settings_set_proxy(HttpSettings *s, const char *proxy) {
+        const char *rest = startswith(proxy, "http://") ?: startswith(proxy, "https://");
+
+        s->proxy = strdup(proxy);
+        if (!s->proxy)
+                return -ENOMEM;
+        return rest ? http_host_port_parse(rest, &s->proxy_host, &s->proxy_port) : -EINVAL;
+}
+
 static int http_settings_copy(HttpSettings *s, const HttpOptions *options) {
+        int r = options->proxy ? http_settings_set_proxy(s, options->proxy) : 0;
+
+        if (r < 0)
+                return r;
         if (options->ca_file && access(options->ca_file, R_OK) < 0)
                 return -errno;
         if ((options->ca_file && !(s->ca_file = strdup(options->ca_file))) ||
-                        (options->proxy && !(s->proxy = strdup(options->proxy))) ||
                         (options->user_agent && !(s->user_agent = strdup(options->user_agent))))
                 return -ENOMEM;
         return allowances_parse(options->allow_private, &s->allowances, &s->n_allowances);
@@ -158,6 +172,10 @@ int http_new(sd_event *event, const HttpOptions *options, Http **ret) {
         if (r < 0)
                 return r;
 
+        r = resolver_new(event, &h->resolver);
+        if (r < 0)
+                return r;
+
         h->multi = curl_multi_init();
         if (!h->multi)
                 return -ENOMEM;
@@ -179,14 +197,33 @@ Http *http_free(Http *h) {
         assert(h->n_transfers == 0);
 
         (void)curl_multi_cleanup(h->multi); /* still calls the two functions above */
+        (void)resolver_free(h->resolver);
         sd_event_source_disable_unref(h->timer);
         sd_event_unref(h->event);
         allowances_free(h->settings.allowances, h->settings.n_allowances);
         free(h->settings.ca_file);
         free(h->settings.proxy);
+        free(h->settings.proxy_host);
         free(h->settings.user_agent);
         free(h);
         return NULL;
+}
+
+/* Finds out where to connect to, which counts towards the request's time. */
+static int http_resolve(Http *h, Exchange *x) {
+        const char *host = exchange_peer(x);
+        uint64_t begin_usec = now_monotonic(), timeout_usec = exchange_timeout(x->request), taken_usec;
+        _cleanup_(freep) char *addresses = NULL;
+        int r;
+
+        if (!host)
+                return 0;
+        r = resolver_find(h->resolver, host, timeout_usec, &addresses);
+        if (r < 0)
+                return r;
+        taken_usec = now_monotonic() - begin_usec;
+        return taken_usec < timeout_usec ? exchange_set_addresses(x, addresses, timeout_usec - taken_usec)
+                                         : -ETIMEDOUT;
 }
 
 /* Runs the prepared transfer to its end or to the fiber's cancellation. */
@@ -219,6 +256,8 @@ int http_perform(Http *h, const HttpRequest *request, HttpResponse *ret_response
                 return -ECANCELED;
 
         r = exchange_init(&t.exchange, &h->settings, request, &t);
+        if (r >= 0)
+                r = http_resolve(h, &t.exchange);
         if (r >= 0) {
                 crash_point("http-before-send");
                 r = http_run(h, &t);

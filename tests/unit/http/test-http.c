@@ -3,7 +3,7 @@
 /* Outgoing requests against real TLS servers on loopback (server.py beside this file, whose journal says
  * what arrived).
  *
- * Names are resolved by the getaddrinfo() below, which libcurl's threads find before the C library's: the
+ * Names are resolved by the getaddrinfo() below, which the resolver's threads find before the C library's: the
  * tests decide what a name leads to, and nothing leaves the machine. */
 
 #include <arpa/inet.h>
@@ -13,6 +13,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,12 +40,17 @@ static const struct {
         const char *name, *address;
 } hosts[] = {
         { "hang.test", NULL },
+        { "hang-", NULL }, /* and whatever begins so */
+        { "proxy.test", "127.0.0.1" },
+        { "other.test", "127.0.0.1" },
         { "allowed.test", "127.0.0.1" },
         { "rebound.test", "127.0.0.1" },
         { "metadata.test", "169.254.169.254" },
         { "mapped.test", "::ffff:127.0.0.1" },
         { "inner.test", "10.0.0.1" },
 };
+
+static atomic_uint n_lookups;
 
 typedef int (*GetAddrInfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -53,8 +59,11 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict node
                 struct addrinfo **restrict ret) {
         GetAddrInfo real = (GetAddrInfo)dlsym(RTLD_NEXT, "getaddrinfo");
 
+        if (node)
+                atomic_fetch_add(&n_lookups, 1);
         for (size_t i = 0; node && i < ELEMENTSOF(hosts); i++) {
-                if (!streq(node, hosts[i].name))
+                if (!streq(node, hosts[i].name) && !(hosts[i].name[strlen(hosts[i].name) - 1] == '-' &&
+                                                                   startswith(node, hosts[i].name)))
                         continue;
                 if (!hosts[i].address) {
                         (void)sleep(HANG_SECONDS);
@@ -527,6 +536,92 @@ static void cancel_during_hanging_lookup_does_not_block(void **state) {
         assert_in_range(now_monotonic() - begin, 0, 500 * USEC_PER_MSEC);
 }
 
+static void one_name_is_looked_up_once_for_all_who_ask(void **state) {
+        Call calls[20] = {};
+        _cleanup_(freep) char *url = NULL;
+        unsigned before = atomic_load(&n_lookups);
+        Bench b;
+
+        bench_open(&b);
+        assert_true(asprintf(&url, "https://allowed.test:%u/echo", server.port) > 0);
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                calls[i].request = (HttpRequest){ .method = "GET", .url = url };
+                call_start(&b, &calls[i]);
+        }
+        bench_run(&b);
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                assert_int_equal(calls[i].result, 0);
+                http_response_done(&calls[i].response);
+        }
+        assert_int_equal(atomic_load(&n_lookups) - before, 1);
+        bench_close(&b);
+}
+
+/* Calls to names that hang, in a group; then one to a name that does not. Gives how long that one took, and how many look-ups were begun. */
+static uint64_t call_beside_hanging(unsigned n_names, unsigned *ret_lookups) {
+        enum { N = 200 };
+        Call calls[N] = {}, c = { .request.method = "GET" };
+        char *urls[N];
+        _cleanup_(freep) char *url = NULL;
+        unsigned before = atomic_load(&n_lookups);
+        Bench b;
+
+        bench_open(&b);
+        for (unsigned i = 0; i < N; i++) {
+                assert_true(asprintf(&urls[i], "https://hang-%u.test:%u/", i % n_names, server.port) > 0);
+                calls[i].request = (HttpRequest){
+                        .method = "GET", .url = urls[i], .timeout_usec = 1500 * USEC_PER_MSEC
+                };
+                call_start(&b, &calls[i]);
+        }
+        for (unsigned i = 0; i < 3; i++)
+                assert_true(sd_event_run(b.event, USEC_PER_MSEC) >= 0);
+        uint64_t begin = now_monotonic();
+
+        assert_true(asprintf(&url, "https://allowed.test:%u/echo", server.port) > 0);
+        c.request.url = url;
+        call_start(&b, &c);
+        bench_run(&b);
+        for (unsigned i = 0; i < N; i++) {
+                assert_int_equal(calls[i].result, -ETIMEDOUT);
+                free(urls[i]);
+        }
+        if (c.result == 0)
+                http_response_done(&c.response);
+        bench_close(&b);
+        *ret_lookups = atomic_load(&n_lookups) - before;
+        return c.result == 0 ? c.ended_usec - begin : UINT64_MAX;
+}
+
+static void name_that_hangs_delays_no_other(void **state) {
+        unsigned n;
+
+        assert_in_range(call_beside_hanging(1, &n), 0, 500 * USEC_PER_MSEC);
+        assert_int_equal(n, 2);
+}
+
+/* With so many that all places are taken others wait, and no more threads are made. */
+static void lookups_at_a_time_are_bounded(void **state) {
+        unsigned n;
+
+        (void)call_beside_hanging(100, &n);
+        assert_in_range(n, 32, 33);
+}
+
+static void proxy_is_found_by_name(void **state) {
+        _cleanup_(freep) char *proxy = NULL;
+        unsigned before = atomic_load(&n_lookups);
+        Bench b;
+        Call c = {};
+
+        assert_true(asprintf(&proxy, "http://proxy.test:%u", server.proxy_port) > 0);
+        bench_open_with(&b, proxy, "allowed.test");
+        assert_int_equal(get(&b, &c, "/echo"), 0);
+        http_response_done(&c.response);
+        assert_int_equal(atomic_load(&n_lookups) - before, 1);
+        bench_close(&b);
+}
+
 static void cancel_removes_transfer(void **state) {
         Bench b;
         Call c = {}, d = {};
@@ -568,9 +663,9 @@ static void bad_certificate_refused(void **state) {
         bench_open_with(&b, NULL, "127.0.0.2");
         assert_int_equal(perform(&b, &d, "127.0.0.2", server.port, "/"), -ECONNREFUSED);
         bench_close(&b);
-        bench_open_with(&b, NULL, "a.localhost");
+        bench_open_with(&b, NULL, "other.test");
         Call e = {};
-        assert_int_equal(perform(&b, &e, "a.localhost", server.port, "/"), -EPROTO);
+        assert_int_equal(perform(&b, &e, "other.test", server.port, "/"), -EPROTO);
         assert_false(e.is_sent);
         bench_close(&b);
         assert_int_equal(arrived("untrusted"), 0);
@@ -877,6 +972,9 @@ int main(void) {
                 { "large-or-unclean-header-refused", large_or_unclean_header_refused },
                 { "slow-answer-times-out", slow_answer_times_out },
                 { "hanging-lookup-times-out", hanging_lookup_times_out },
+                { "one-name-is-looked-up-once-for-all-who-ask", one_name_is_looked_up_once_for_all_who_ask },
+                { "name-that-hangs-delays-no-other", name_that_hangs_delays_no_other },
+                { "lookups-at-a-time-are-bounded", lookups_at_a_time_are_bounded },
                 { "cancel-during-hanging-lookup-does-not-block",
                                 cancel_during_hanging_lookup_does_not_block },
                 { "cancel-removes-transfer", cancel_removes_transfer },
@@ -888,6 +986,7 @@ int main(void) {
                 { "proxy-of-the-environment-ignored", proxy_of_the_environment_ignored },
                 { "configured-proxy-is-used-and-sees-no-secret",
                                 configured_proxy_is_used_and_sees_no_secret },
+                { "proxy-is-found-by-name", proxy_is_found_by_name },
                 { "netrc-ignored", netrc_ignored },
                 { "concurrent-transfers-do-not-mix", concurrent_transfers_do_not_mix },
                 { "refused-connection-is-not-sent", refused_connection_is_not_sent },

@@ -16,6 +16,7 @@
 static const Option options[] = {
         { "as", OPTION_TEXT },
         { "account", OPTION_TEXT },
+        { "scope", OPTION_TEXT },
         { "paste", OPTION_FLAG },
         { "token-stdin", OPTION_FLAG },
         { "no-browser", OPTION_FLAG },
@@ -32,6 +33,7 @@ static ExitCode run(const Context *c, const Arguments *a) {
                 .service = arguments_word(a, 0),
                 .label = arguments_value(a, "as"),
                 .account = arguments_value(a, "account"),
+                .scope = arguments_value(a, "scope"),
                 .replaces_account = arguments_has(a, "replace-account"),
                 .may_open_browser = !arguments_has(a, "no-browser"),
                 .is_yes = arguments_has(a, "yes"),
@@ -42,6 +44,10 @@ static ExitCode run(const Context *c, const Arguments *a) {
                 if (arguments_has(a, "paste"))
                         r = fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL,
                                         "Either --paste or --token-stdin, not both");
+                else if (connect.scope)
+                        r = fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage", NULL,
+                                        "A token that you give has the scopes that it has: leave --scope "
+                                        "away");
                 else
                         r = connect_by_token(&connect, &fault);
                 return r < 0 ? fault_report(c, &fault) : EXIT_CODE_DONE;
@@ -68,6 +74,8 @@ const Command command_connect = {
                 "                     paste back the address where it ends\n"
                 "  --token-stdin      For services that hand out tokens by hand: reads one from\n"
                 "                     standard input, or asks for it without showing it\n"
+                "  --scope SCOPE      Ask for this right too, beside those asked for before; several\n"
+                "                     in one word with blanks in between\n"
                 "  --no-browser       Only print the link; start neither $BROWSER nor xdg-open\n"
                 "  --replace-account  Allow another account than the one connected before\n"
                 "  --account ID       Accept this account only; with --paste and --token-stdin\n"

@@ -18,7 +18,7 @@
 
 json_object *connect_parameters(const Connect *connect, const char *way) {
         _cleanup_(json_putp) json_object *parameters = json_build("service", 's', connect->service, "label",
-                        's', connect->label, "way", 's', way, NULL);
+                        's', connect->label, "way", 's', way, "scope", 's', connect->scope, NULL);
 
         if (!parameters ||
                         (connect->replaces_account && json_add_bool(parameters, "replaceAccount", true) < 0))

@@ -10,6 +10,7 @@ typedef struct Connect {
         const char *service;
         const char *label;   /* NULL: the default one */
         const char *account; /* the account id that is expected, or NULL */
+        const char *scope;   /* OAuth scopes to ask for besides, or NULL */
         const char *user;    /* the caller's name, as vaultd says */
         bool replaces_account;
         bool may_open_browser;

@@ -8,7 +8,7 @@
 # chose gets into a command line.
 
 declare -gA __vaultctl_options=(
-        [connect]="--as --account --paste --token-stdin --no-browser --replace-account --yes"
+        [connect]="--as --account --scope --paste --token-stdin --no-browser --replace-account --yes"
         [disconnect]="--as --yes"
         [token]="--as --yes"
         ["session start"]="--server --title --message --yes"
@@ -82,7 +82,7 @@ _vaultctl() {
                 --) is_past_options=true ;;
                 --socket=*) socket=${words[i]#*=} ;;
                 --socket) socket=${words[++i]} ;;
-                --server|--as|--account|--title|--message|--user|--uid|--reason|--kek-file|--state-dir|--head) ((i++)) ;;
+                --server|--as|--account|--scope|--title|--message|--user|--uid|--reason|--kek-file|--state-dir|--head) ((i++)) ;;
                 -?*) ;;
                 *) found+=("${words[i]}") ;;
                 esac

@@ -126,6 +126,7 @@ complete -c vaultctl -n '__vaultctl_is connect' -a '(__vaultctl_names services s
 complete -c vaultctl -n '__vaultctl_is --then connect' -l as -x -a '(__vaultctl_labels)' -d 'Name for a second account'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l paste -d 'Paste back the address at which the browser ends'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l token-stdin -d 'Read a token from standard input'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l scope -x -d 'Ask for this right too'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l no-browser -d 'Only print the link'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l replace-account -d 'Allow another account than before'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l account -x -d 'Accept this account only'

@@ -14,7 +14,7 @@ static const char description[] =
                 ;
 
 typedef struct StartParameters {
-        const char *service, *label, *way;
+        const char *service, *label, *way, *scope;
         bool replace_account;
 } StartParameters;
 
@@ -22,6 +22,7 @@ static const JsonField start_fields[] = {
         { "service", JSON_FIELD_STRING, offsetof(StartParameters, service), true, 64 },
         { "label", JSON_FIELD_STRING, offsetof(StartParameters, label), false, 64 },
         { "way", JSON_FIELD_STRING, offsetof(StartParameters, way), false, 16 },
+        { "scope", JSON_FIELD_STRING, offsetof(StartParameters, scope), false, 1024 },
         { "replaceAccount", JSON_FIELD_BOOL, offsetof(StartParameters, replace_account), false },
         {},
 };
@@ -64,7 +65,7 @@ static int start_flow(Manager *m, Call *call, const StartParameters *p, const Se
 
         r = manager_caller(m, call, &user, &vault, failure);
         if (r == 0)
-                r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, way,
+                r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, p->scope, way,
                                 p->replace_account, &flow, &ticket, failure);
         manager_audit(m, call,
                         (AuditEvent){ .kind = r == 0 ? AUDIT_CONNECT_BEGUN : AUDIT_CONNECT_REFUSED,
@@ -107,6 +108,8 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, bad);
         if (p.label && !label_is_valid(p.label))
                 return call_invalid_parameter(call, "label");
+        if (p.scope && !scope_is_legal(p.scope))
+                return call_invalid_parameter(call, "scope");
         if (p.way && !streq(p.way, "page") && !streq(p.way, "paste"))
                 return call_invalid_parameter(call, "way");
 

@@ -94,8 +94,9 @@ static int flow_new(Oauth *o, const Vault *vault, const char *user, const Servic
         f->upstream = strdup(p->url);
         f->resource = strdup(d->resource);
         f->scope = d->scope ? strdup(d->scope) : NULL;
+        f->asked_scope = d->scope ? strdup(d->scope) : NULL;
         if (!f->vault_id || !f->user || !f->host || !f->service || !f->label || !f->upstream ||
-                        !f->resource || (d->scope && !f->scope))
+                        !f->resource || (d->scope && (!f->scope || !f->asked_scope)))
                 return -ENOMEM;
         f->way = way;
         f->state = FLOW_PENDING;
@@ -149,8 +150,21 @@ static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *
         return 0;
 }
 
+/* A connection in whose place this one is to come has a say in the scopes. */
+static int begin_scope(Oauth *o, const Vault *vault, const ServiceProfile *p, const char *label,
+                const char *wanted, Discovery *d) {
+        _cleanup_(credential_freep) Credential *former = NULL;
+        _cleanup_(freep) char *base = TAKE_PTR(d->scope);
+        int r;
+
+        r = credential_record_read(o->store, vault, p->name, label, &former);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        return scope_to_ask(p, former, d->authority.issuer, base, wanted, &d->scope);
+}
+
 static int begin_work(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p,
-                const char *label, FlowWay way, bool is_replacing_account, Flow **ret_flow,
+                const char *label, const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow,
                 char **ret_ticket, Failure *failure) {
         _cleanup_(secret_freep) Secret *client_secret = NULL;
         _cleanup_(freep) char *redirect = NULL, *ticket = NULL;
@@ -163,6 +177,8 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
                 r = discovery_run(o, p, &d, failure);
         if (r == 0)
                 r = redirect_uri(o, p, d.authority.issuer, &redirect);
+                r = begin_scope(o, vault, p, label, scope, &d);
+        if (r == 0)
         if (r == 0)
                 r = client_ensure(o, p, &d, redirect, &client_secret, failure);
         /* Once more: others of this caller may have begun during the exchanges above. */
@@ -197,7 +213,7 @@ static int begin_check_way(Oauth *o, uid_t uid, const ServiceProfile *p, const c
 }
 
 int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label,
-                FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
+                const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
                 Failure *failure) {
         Work work;
         int r;
@@ -211,7 +227,7 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
                 return r;
         r = pace_beginning(o, vault->uid, failure);
         if (r == 0)
-                r = begin_work(o, vault, user, p, label, way, is_replacing_account, ret_flow, ret_ticket,
+                r = begin_work(o, vault, user, p, label, scope, way, is_replacing_account, ret_flow, ret_ticket,
                                 failure);
         work_leave(o, &work);
         return r;

@@ -4,10 +4,8 @@
  * without credentials, follow its challenge to the resource metadata, and that to the authorization server's. What
  * the challenge names is fetched and nothing else; without a hint the well-known addresses are tried in order. */
 
-#include "oauth/challenge.h"
+#include "oauth/mcp.h"
 #include "oauth/oauth-internal.h"
-
-#define MCP_PROTOCOL_VERSION "2025-11-25"
 
 void discovery_done(Discovery *d) {
         free(d->resource);
@@ -17,48 +15,27 @@ void discovery_done(Discovery *d) {
         *d = (Discovery){};
 }
 
-/* The server's challenge to an initialize request without credentials. */
-static int discovery_challenge(Oauth *o, const ServiceProfile *p, Challenge *ret, Failure *failure) {
-        static const char body[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{"
-                                   "\"protocolVersion\":\"" MCP_PROTOCOL_VERSION "\","
-                                   "\"capabilities\":{},\"clientInfo\":{\"name\":\"vaultd\",\"version\":"
-                                   "\"" VAULTD_VERSION "\"}}}";
-        const HttpHeader headers[] = {
-                { .name = "Accept", .value = "application/json, text/event-stream" },
-                { .name = "MCP-Protocol-Version", .value = MCP_PROTOCOL_VERSION },
-        };
-        const Exchange x = { p->title, "asking the server how to connect",
-                { .method = "POST",
-                                .url = p->url,
-                                .headers = headers,
-                                .n_headers = ELEMENTSOF(headers),
-                                .body = body,
-                                .body_size = strlen(body),
-                                .content_type = "application/json" } };
-        HttpResponse response = {};
-        json_object *object = NULL;
-        unsigned status;
+/* Asks without a token until the server asks for one; what it says then is taken over. *ret_is_open: it never did, and listed its tools: some want
+ * a token only for what a tool does. */
+static int discovery_challenge(
+                Oauth *o, const ServiceProfile *p, Challenge *ret, bool *ret_is_open, Failure *failure) {
+        McpClient client = { .oauth = o, .title = p->title, .url = p->url };
+        char **tools = NULL;
         int r;
 
-        r = exchange_json(o, &x, &status, &object, &response, failure);
-        if (r != 0)
-                return r;
-        json_scrub(&object);
-        for (unsigned i = 0; r >= 0; i++) {
-                const char *value = http_response_header(&response, "WWW-Authenticate", i);
-
-                if (!value)
-                        break;
-                r = challenge_parse(value, ret);
+        r = mcp_greet(&client, failure);
+        if (r == 0)
+                r = mcp_list_tools(&client, &tools, failure);
+        strv_free(tools);
+        *ret_is_open = r == 0;
+        if (r == FAILED && client.status == 401) {
+                failure_done(failure);
+                *ret = client.challenge;
+                client.challenge = (Challenge){};
+                r = 0;
         }
-        http_response_done(&response);
-        if (r < 0)
-                return r;
-        if (status != 401)
-                return exchange_failure(&x, failure,
-                                "the server answered HTTP %u where a request for authorization was expected",
-                                status);
-        return 0;
+        mcp_client_done(&client);
+        return r;
 }
 
 /* Fetches the first document that is there. */
@@ -96,9 +73,10 @@ static int discovery_resource(
         _cleanup_(freep) char *supported = NULL;
         Challenge challenge = {};
         const char *reason = NULL;
+        bool is_open = false;
         int r;
 
-        r = discovery_challenge(o, p, &challenge, failure);
+        r = discovery_challenge(o, p, &challenge, &is_open, failure);
         if (r == 0 && challenge.resource_metadata) {
                 urls = calloc(2, sizeof(char *));
                 if (urls)
@@ -149,25 +127,10 @@ static int discovery_authority(Oauth *o, const ServiceProfile *p, const char *is
         return FAILED;
 }
 
-/* The scopes to ask for: what root wrote, else the challenge's, else all of the resource's; offline_access where the server knows it. */
 static int discovery_scope(const ServiceProfile *p, Discovery *d, bool offers_offline) {
-        Buffer scope = {};
-        int r = 0;
+        _cleanup_(freep) char *discovered = TAKE_PTR(d->scope);
 
-        if (p->scopes)
-                for (char **s = p->scopes; *s && r >= 0; s++)
-                        r = buffer_printf(&scope, "%s%s", scope.size > 0 ? " " : "", *s);
-        else if (d->scope)
-                r = buffer_append_text(&scope, d->scope);
-        if (r >= 0 && offers_offline && scope.size > 0 && !strstr((char *)scope.bytes, "offline_access"))
-                r = buffer_append_text(&scope, " offline_access");
-        if (r < 0) {
-                buffer_done(&scope);
-                return r;
-        }
-        free(d->scope);
-        d->scope = (char *)scope.bytes;
-        return 0;
+        return scope_base(p, discovered, offers_offline, &d->scope);
 }
 
 int discovery_run(Oauth *o, const ServiceProfile *p, Discovery *ret, Failure *failure) {

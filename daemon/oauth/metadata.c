@@ -112,15 +112,6 @@ static bool resource_covers(const char *resource, const char *server_url) {
         return url_is_bound(bound, server_url);
 }
 
-bool scope_is_legal(const char *scope) {
-        if (!*scope)
-                return false;
-        for (const char *p = scope; *p; p++)
-                if (*p < ' ' || *p > '~' || *p == '"' || *p == '\\')
-                        return false;
-        return true;
-}
-
 /* A space separated list from an array of strings that are scope tokens. */
 static int scope_list(json_object *array, char **ret) {
         Buffer list = {};

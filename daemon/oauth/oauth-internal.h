@@ -66,8 +66,6 @@ void discovery_done(Discovery *d);
 /* metadata.c: pure readers of the two documents. FAILED with *ret_reason (static). */
 int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource,
                 char **ret_issuer, char **ret_scope, const char **ret_reason);
-/* Printable ASCII without '"' and '\' (RFC 6749 section 3.3): scopes stand on our page. */
-bool scope_is_legal(const char *scope);
 int metadata_read_authority(json_object *document, const char *issuer, Discovery *discovery,
                 bool *ret_offline_access, const char **ret_reason);
 /* Candidate addresses of an issuer's metadata, in the order to try; NULL-ended, malloc()ed. */
@@ -82,6 +80,17 @@ static inline void strv_freep(char ***list) {
 /* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
 int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri,
                 Secret **ret_secret, Failure *failure);
+/* scope.c: lists of scopes between blanks; NULL is the empty one, also as a result. */
+/* Whether all that is wanted is in scope. */
+bool scope_covers(const char *scope, const char *wanted);
+/* Each legal word of both once, at most 4 KiB of them. */
+int scope_union(const char *a, const char *b, char **ret);
+/* What to ask for at a first connect: see there. */
+int scope_base(const ServiceProfile *profile, const char *discovered, bool offers_offline, char **ret);
+/* What to ask for now. former: the place's credential, whatever its state, or NULL. wanted: what the user adds, or NULL. */
+int scope_to_ask(const ServiceProfile *profile, const Credential *former, const char *issuer, const char *base,
+                const char *wanted, char **ret);
+
 
 /* claim.c: "c-" and 32 hex digits; NULL without memory. */
 char *credential_id_new(void);

@@ -32,10 +32,13 @@ int oauth_new(const OauthOptions *options, Oauth **ret);
 Oauth *oauth_free(Oauth *o);
 DEFINE_CLEANUP(Oauth *, oauth_free)
 
+/* A list of OAuth scopes: printable ASCII without '"' and '\' (RFC 6749 section 3.3), not empty. Pure. */
+bool scope_is_legal(const char *scope);
+
 /* Begins a flow, replacing the caller's unfinished one for the same service and label. The flow is durable when this returns. *ret_ticket: what our page's link
- * ends with (way page) or NULL. */
+ * ends with (way page) or NULL. scope: what to ask for besides (scope_is_legal()), or NULL. */
 int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *profile,
-                const char *label, FlowWay way, bool is_replacing_account, Flow **ret_flow,
+                const char *label, const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow,
                 char **ret_ticket, Failure *failure);
 /* Where the browser is to go for this flow's consent. */
 int oauth_authorization_url(const Flow *flow, char **ret);

@@ -48,6 +48,7 @@ static const Field credential_fields[] = {
         FIELD_OF(40, FIELD_SECRET, Credential, access_token),
         FIELD_OF(41, FIELD_SECRET, Credential, refresh_token),
         FIELD_OF(42, FIELD_SECRET, Credential, client_secret),
+        FIELD_OF(50, FIELD_TEXT, Credential, asked_scope),
 };
 const RecordType credential_type = RECORD_TYPE(Credential, credential_fields, true);
 

@@ -45,6 +45,7 @@ static const KeyRule http_keys[] = {
 
 static const KeyRule web_keys[] = {
         KEY("ExternalUrl", value_origin, external_url),
+        KEY("ClientMetadata", value_yes_no, has_client_metadata),
         KEY("LoopbackPort", value_number, loopback_port, .min = 1, .max = 65535),
 };
 
@@ -95,6 +96,7 @@ Config *config_free(Config *c) {
         free(c->proxy);
         text_list_free(c->allow_private);
         free(c->external_url);
+        free(c->admin_dir);
         for (size_t i = 0; i < c->n_services; i++)
                 service_profile_done(&c->services[i]);
         free(c->services);
@@ -262,6 +264,10 @@ static void config_check_whole(const Config *c, const char *path, FaultList *fau
                                 (unsigned)c->uid_max);
         if (c->map_size % 4096 != 0)
                 fault_add(faults, path, 0, "MapSize= is no multiple of 4096 bytes");
+        if (c->has_client_metadata && !c->external_url)
+                fault_add(faults, path, 0,
+                                "ClientMetadata=yes needs ExternalUrl=: authorization servers fetch the "
+                                "document from the Internet");
         for (char **name = c->session_servers; name && *name; name++)
                 if (!config_find_service(c, *name))
                         fault_add(faults, path, 0,
@@ -280,6 +286,8 @@ int config_load(const char *vendor_dir, const char *admin_dir, bool is_trusting_
 
         *ret_faults = (ConfigFaults){};
         r = config_new(&c);
+        if (r >= 0 && !(c->admin_dir = strdup(admin_dir)))
+                r = -ENOMEM;
         if (r >= 0)
                 r = config_read(c, &roots, NULL, "vaultd.conf", main_read_file, &faults);
         if (r >= 0)

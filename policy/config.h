@@ -55,6 +55,7 @@ typedef enum ClientAuth {
 typedef enum AccountSource {
         ACCOUNT_SOURCE_AUTO,  /* AccountTool=, else AccountUrl=, else the authorization server's userinfo */
         ACCOUNT_SOURCE_TOKEN, /* the token endpoint, in the answer that brings the token */
+        ACCOUNT_SOURCE_NONE,  /* nobody: the account stays unknown and is not pinned */
 } AccountSource;
 
 typedef struct ServiceProfile {
@@ -71,6 +72,7 @@ typedef struct ServiceProfile {
         char **scopes;   /* Scopes=: asked for instead of what discovery says; NULL: discovery decides */
         char *client_id; /* ClientId=: pre-registered client */
         char *client_secret_file; /* ClientSecretFile=: readable by vaultd, closed to group and others */
+        char *client_metadata_url; /* ClientMetadataUrl=: a client id metadata document that somebody serves for this host; NULL */
         char *redirect_host;      /* RedirectHost=: "127.0.0.1" (default) or "localhost" */
         char *account_tool; /* AccountTool=: MCP tool that says who the account is; NULL: see AccountSource */
         char *account_url;  /* AccountUrl=: answers whose token it is; NULL */
@@ -81,7 +83,7 @@ typedef struct ServiceProfile {
         /* The authorization server, where the service's metadata do not lead to it. All or none of the first two. */
         char *authorization_endpoint; /* AuthorizationEndpoint= */
         char *token_endpoint;         /* TokenEndpoint= */
-        char *issuer; /* Issuer=: what it calls itself (RFC 9207); by default the origin of TokenEndpoint= */
+        char *issuer; /* Issuer=: what it calls itself (RFC 9207), where its metadata name another one than led to them; by default the origin of TokenEndpoint= */
         char *resource; /* Resource=: RFC 8707; "" for "none": not sent; NULL: as discovered, else Url= */
         char *scope_parameter; /* ScopeParameter=: default "scope" */
         char scope_separator;  /* ScopeSeparator=: ' ' (default) or ',' */
@@ -143,6 +145,7 @@ typedef struct Config {
         char **allow_private; /* AllowPrivate=: list of host:port */
         /* [Web] */
         char *external_url; /* ExternalUrl=: https origin under which vaultd-web is published; NULL: loopback */
+        bool has_client_metadata; /* ClientMetadata=: vaultd-web serves client id metadata documents there; default no */
         unsigned loopback_port; /* LoopbackPort=, default 876 */
         /* [Identity] */
         Elevated elevated;     /* Elevated= */
@@ -162,6 +165,7 @@ typedef struct Config {
         uint64_t message_timeout_usec; /* MessageTimeout=, 10s */
         uint64_t flow_lifetime_usec;   /* FlowLifetime=, 10min (1s…1h) */
 
+        char *admin_dir; /* as it was read: where an administrator's files are */
         ServiceProfile *services;
         size_t n_services;
         ServerPolicy *servers;

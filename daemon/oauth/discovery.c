@@ -6,12 +6,21 @@
 
 #include "oauth/mcp.h"
 #include "oauth/oauth-internal.h"
+#include "util/log.h"
+#include "util/url.h"
+
+/* What a document told that was not to be believed. */
+static void discovery_forget(Discovery *d) {
+        free(d->registration_endpoint);
+        free(d->device_authorization_endpoint);
+        authority_done(&d->authority);
+        *d = (Discovery){ .resource = d->resource, .scope = d->scope };
+}
 
 void discovery_done(Discovery *d) {
+        discovery_forget(d);
         free(d->resource);
         free(d->scope);
-        free(d->registration_endpoint);
-        authority_done(&d->authority);
         *d = (Discovery){};
 }
 
@@ -88,7 +97,10 @@ static int discovery_resource(
         if (r == 0)
                 r = discovery_fetch(o, p, "its resource metadata", urls, &document, failure);
         if (r == 0)
-                r = metadata_read_resource(document, p->url, &d->resource, ret_issuer, &supported, &reason);
+                r = metadata_read_resource(document, p->url, p->resource, &d->resource, ret_issuer, &supported,
+                                &reason);
+        if (r == 0 && url_is_origin(d->resource) && !url_is_origin(p->url))
+                log_info("%s: its tokens are good for all of %s", p->title, d->resource);
         if (r == FAILED && reason)
                 r = failure_set(failure, FAILURE_UPSTREAM, NULL, "%s: %s", p->title, reason);
         if (r == 0)
@@ -107,7 +119,7 @@ static int discovery_authority(Oauth *o, const ServiceProfile *p, const char *is
         r = metadata_authority_urls(issuer, &urls);
         if (r < 0)
                 return r;
-        /* A document that is about another issuer is as good as none: the next address may hold the right one. */
+        /* A document that is about another issuer is as good as none: the next address may hold the right one. Nothing of it is kept. */
         for (char **url = urls; *url; url++) {
                 _cleanup_(json_putp) json_object *document = NULL;
                 char *one[] = { *url, NULL };
@@ -117,8 +129,8 @@ static int discovery_authority(Oauth *o, const ServiceProfile *p, const char *is
                         return r;
                 if (r == FAILED)
                         continue;
-                authority_done(&d->authority);
-                r = metadata_read_authority(document, issuer, d, ret_offline, &reason);
+                discovery_forget(d);
+                r = metadata_read_authority(document, issuer, p->issuer, d, ret_offline, &reason);
                 if (r <= 0)
                         return r;
         }
@@ -139,11 +151,15 @@ int discovery_run(Oauth *o, const ServiceProfile *p, Discovery *ret, Failure *fa
         Discovery d = {};
         int r;
 
+        if (service_has_endpoints(p))
+                return discovery_from_profile(p, ret);
         r = discovery_resource(o, p, &d, &issuer, failure);
         if (r == 0)
                 r = discovery_authority(o, p, issuer, &d, &offers_offline, failure);
         if (r == 0)
                 r = discovery_scope(p, &d, offers_offline);
+        if (r == 0)
+                r = discovery_override(p, &d);
         if (r != 0) {
                 discovery_done(&d);
                 return r;

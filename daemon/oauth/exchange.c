@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "oauth/oauth-internal.h"
 #include "util/encode.h"
@@ -49,6 +50,19 @@ static uint64_t retry_after(const HttpResponse *response) {
         return MIN(errno != 0 ? RETRY_MAX_SECONDS : seconds, RETRY_MAX_SECONDS) * USEC_PER_SEC;
 }
 
+/* Only what is called a form is read as one: any text is a form to who looks for one. */
+static int response_form(const HttpResponse *response, json_object **ret) {
+        static const char form[] = "application/x-www-form-urlencoded";
+        const char *type = http_response_header(response, "Content-Type", 0);
+        size_t n = type ? strcspn(type, "; \t") : 0;
+        int r;
+
+        if (n != strlen(form) || strncasecmp(type, form, n) != 0)
+                return 0;
+        r = form_parse((const char *)response->body.bytes ?: "", response->body.size, ret);
+        return r < 0 ? r : 0;
+}
+
 int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object **ret_object,
                 HttpResponse *ret_response, Failure *failure) {
         HttpResponse response = {};
@@ -71,6 +85,11 @@ int exchange_json(Oauth *o, const Exchange *x, unsigned *ret_status, json_object
         }
         if (r > 0 || !json_object_is_type(object, json_type_object))
                 json_scrub(&object);
+        r = !object && x->takes_form ? response_form(&response, &object) : 0;
+        if (r < 0) {
+                http_response_done(&response);
+                return r;
+        }
 
         *ret_status = response.status;
         *ret_object = object;
@@ -116,7 +135,7 @@ int form_add(Buffer *form, const char *name, const char *value) {
         _cleanup_(freep) char *encoded = NULL;
         int r;
 
-        if (!value)
+        if (isempty(value))
                 return 0;
         encoded = percent_encode(value);
         if (!encoded)

@@ -178,6 +178,10 @@ int flow_keep_tokens(Oauth *o, const Vault *vault, Flow **flow, TokenAnswer *tok
                 free((*flow)->scope);
                 (*flow)->scope = TAKE_PTR(tokens->scope);
         }
+        if (tokens->account_id) {
+                (*flow)->account_id = TAKE_PTR(tokens->account_id);
+                (*flow)->account_name = TAKE_PTR(tokens->account_name);
+        }
         return flow_commit(o, vault, flow);
 }
 

@@ -41,7 +41,7 @@ static int probe_work(McpClient *c, const char *tool, Probe *p, Failure *failure
         if (r == 0)
                 r = mcp_list_tools(c, &p->tools, failure);
         if (r == 0 && tool) {
-                r = mcp_call_tool(c, "calling its tool", tool, &result, failure);
+                r = mcp_call_tool(c, "calling its tool", tool, NULL, &result, failure);
                 json_scrub(&result); /* somebody's data, of no use here */
         }
         return r;

@@ -242,13 +242,17 @@ int mcp_greet(McpClient *c, Failure *failure) {
         return c->revision ? 0 : -ENOMEM;
 }
 
-int mcp_call_tool(McpClient *c, const char *what, const char *tool, json_object **ret_result,
-                Failure *failure) {
-        json_object *params =
-                        json_build("name", 's', tool, "arguments", 'o', json_object_new_object(), NULL);
+int mcp_call_tool(McpClient *c, const char *what, const char *tool, const char *arguments,
+                json_object **ret_result, Failure *failure) {
+        const char *text = arguments ?: "{}";
+        json_object *object = NULL, *params;
         McpAnswer answer = {};
         int r;
 
+        r = json_parse(text, strlen(text), &json_limits_wire, &object);
+        if (r != 0)
+                return r < 0 ? r : -EINVAL;
+        params = json_build("name", 's', tool, "arguments", 'o', object, NULL);
         if (!params)
                 return -ENOMEM;
         r = mcp_request(c, what, "tools/call", tool, params, &answer, failure);

@@ -37,9 +37,9 @@ int mcp_greet(McpClient *c, Failure *failure);
  * may be an error; FAILED: none that is understood, see status. */
 int mcp_request(McpClient *c, const char *what, const char *method, const char *name, json_object *params,
                 McpAnswer *ret, Failure *failure);
-/* The result of a tool that takes no arguments. FAILED also when the server answers with an error. */
-int mcp_call_tool(McpClient *c, const char *what, const char *tool, json_object **ret_result,
-                Failure *failure);
+/* The result of a tool. arguments: a JSON object, NULL for none. FAILED also when the server answers with an error. */
+int mcp_call_tool(McpClient *c, const char *what, const char *tool, const char *arguments,
+                json_object **ret_result, Failure *failure);
 /* The names of the server's tools, NULL-ended, at most MCP_TOOLS_MAX and of those only printable ones. */
 #define MCP_TOOLS_MAX 512U
 int mcp_list_tools(McpClient *c, char ***ret, Failure *failure);

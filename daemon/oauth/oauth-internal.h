@@ -7,6 +7,7 @@
 /* Shared by the files of oauth/ only. */
 
 typedef struct FlowWatch FlowWatch;
+typedef struct DevicePoll DevicePoll;
 typedef struct Pace Pace;
 typedef struct Refresh Refresh;
 typedef struct Sweep Sweep;
@@ -22,6 +23,7 @@ struct Oauth {
         Users *users;
         bool is_trusting_owner;
         FlowWatch *watches;
+        DevicePoll *polls;
         Work *works;
         Pace *paces;
         size_t n_paces;
@@ -41,16 +43,23 @@ typedef struct Exchange {
         const char *what;
         HttpRequest request;
         ExchangeNotes *notes; /* filled whatever becomes of it; NULL: nobody wants to know */
+        const ServiceProfile *profile; /* token_post(): how this service wants it; NULL: as the RFCs say */
+        bool takes_form;               /* the answer may be a form as well */
 } Exchange;
-/* 0 with *ret_status, and *ret_object when the body is a JSON object (NULL otherwise). FAILED: no answer at all. */
+/* 0 with *ret_status, and *ret_object when the body is a JSON object, or a form that was taken (NULL otherwise). FAILED: no answer at all. */
 int exchange_json(Oauth *o, const Exchange *exchange, unsigned *ret_status, json_object **ret_object,
                 HttpResponse *ret_response, Failure *failure);
 /* Sets an UPSTREAM failure about this exchange. */
 int exchange_failure(const Exchange *exchange, Failure *failure, const char *format, ...) _printf_(3, 4);
 /* Overwrites all strings in the object, then releases it: for answers that carried tokens. */
 void json_scrub(json_object **object);
-/* Appends "&name=value", both form-encoded; nothing for a NULL value. */
+/* Appends "&name=value", both form-encoded; nothing for a value that is NULL or empty. */
 int form_add(Buffer *form, const char *name, const char *value);
+
+/* form.c: a form as the object that JSON would have been. Pure. FAILED: it is none; -ENOMEM. */
+int form_parse(const char *text, size_t n, json_object **ret);
+/* What form_add() made, as JSON. -EINVAL, -ENOMEM. */
+int form_to_json(const Buffer *form, Buffer *ret);
 
 /* discovery.c */
 typedef struct Discovery {
@@ -58,15 +67,26 @@ typedef struct Discovery {
         char *scope;         /* space separated; NULL: ask for none */
         Authority authority; /* client fields empty */
         char *registration_endpoint;
+        char *device_authorization_endpoint; /* RFC 8628 section 4; NULL */
+        bool takes_client_metadata; /* client_id_metadata_document_supported */
         bool auth_none, auth_basic, auth_post; /* token_endpoint_auth_methods_supported */
 } Discovery;
 int discovery_run(Oauth *o, const ServiceProfile *profile, Discovery *ret, Failure *failure);
 void discovery_done(Discovery *d);
 
+/* static-authority.c: the same from a profile with endpoints of its own. Nobody is asked. -ENOMEM. */
+int discovery_from_profile(const ServiceProfile *profile, Discovery *ret);
+/* What the profile says in place of what was discovered. -ENOMEM. */
+int discovery_override(const ServiceProfile *profile, Discovery *d);
+/* begin.c: where the browser comes back to: one address for each issuer. */
+int flow_redirect_uri(Oauth *o, const ServiceProfile *profile, const char *issuer, char **ret);
+
 /* metadata.c: pure readers of the two documents. FAILED with *ret_reason (static). */
-int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource,
-                char **ret_issuer, char **ret_scope, const char **ret_reason);
-int metadata_read_authority(json_object *document, const char *issuer, Discovery *discovery,
+/* expected: a resource that is right because root wrote it, or NULL. */
+int metadata_read_resource(json_object *document, const char *server_url, const char *expected,
+                char **ret_resource, char **ret_issuer, char **ret_scope, const char **ret_reason);
+/* alias: another name that the issuer may give itself because root wrote it, or NULL. The one it uses becomes the authority's. */
+int metadata_read_authority(json_object *document, const char *issuer, const char *alias, Discovery *discovery,
                 bool *ret_offline_access, const char **ret_reason);
 /* Candidate addresses of an issuer's metadata, in the order to try; NULL-ended, malloc()ed. */
 int metadata_authority_urls(const char *issuer, char ***ret);
@@ -77,9 +97,6 @@ static inline void strv_freep(char ***list) {
         strv_free(*list);
 }
 
-/* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
-int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri,
-                Secret **ret_secret, Failure *failure);
 /* scope.c: lists of scopes between blanks; NULL is the empty one, also as a result. */
 /* Whether all that is wanted is in scope. */
 bool scope_covers(const char *scope, const char *wanted);
@@ -91,6 +108,9 @@ int scope_base(const ServiceProfile *profile, const char *discovered, bool offer
 int scope_to_ask(const ServiceProfile *profile, const Credential *former, const char *issuer, const char *base,
                 const char *wanted, char **ret);
 
+/* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
+int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri,
+                Secret **ret_secret, Failure *failure);
 
 /* claim.c: "c-" and 32 hex digits; NULL without memory. */
 char *credential_id_new(void);
@@ -116,6 +136,7 @@ typedef struct TokenAnswer {
         Secret *access_token, *refresh_token; /* refresh_token NULL: none was given, a former one stays in force */
         uint64_t expires_usec;                /* realtime; 0: not told */
         char *scope;                          /* separated by single blanks; NULL: not told */
+        char *account_id, *account_name;      /* with Account=token, if it was told; else NULL */
 } TokenAnswer;
 void token_answer_done(TokenAnswer *t);
 /* Reads any answer of a token endpoint, as the service's profile (NULL: it is gone) says. Pure. FAILED with *ret_error: the error's code, or what is wrong;
@@ -128,15 +149,36 @@ bool token_error_is_final(const ServiceProfile *profile, const char *error);
 /* token.c */
 int token_redeem(Oauth *o, const Flow *flow, const char *title, const char *code, TokenAnswer *ret,
                 Failure *failure);
-/* Sends a form with the client's authentication added. */
+/* Sends a form with the client's authentication added, or what it says as JSON (TokenRequest=). */
 int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_secret, Buffer *form,
                 unsigned *ret_status, json_object **ret_object, Failure *failure);
+/* base64(form(id) ":" form(secret)), RFC 6749 section 2.3.1. */
+int token_basic_credentials(const char *id, const Secret *client_secret, Secret **ret);
 
 /* revoke.c */
+RevocationWay revocation_way(const Authority *a);
+/* What an answer to a revocation means; object NULL: it was no JSON object. Pure. FAILED with *ret_error: the service's word, printable, malloc()ed. */
+int revocation_judge(const Authority *a, unsigned status, json_object *object, char **ret_error);
 int token_revoke(Oauth *o, const char *title, const Authority *authority, const Secret *client_secret,
                 const Secret *access_token, const Secret *refresh_token, Failure *failure);
 
-/* account.c: who the tokens belong to, asked of the service. */
+/* callback.c: tokens → account → quarantine. The flow, in its state FLOW_EXCHANGING, is written with the tokens, which are taken: from then on whoever ends
+ * it revokes them; before, this does. 0, FAILED, -errno; *flow is to be ended by the caller then. */
+int grant_park(Oauth *o, const Vault *vault, const ServiceProfile *profile, Flow **flow, TokenAnswer *tokens,
+                char **ret_claim_code, Failure *failure);
+/* device.c: nobody waits for this flow's code any more. */
+void device_stop(Oauth *o, const char *flow_id);
+
+/* account-answer.c: what an answer says of whose account it is. Pure. id_fields, name_fields: as AccountIdField=. 0, FAILED: it does not say it; -ENOMEM. */
+int account_from_object(json_object *object, const char *id_fields, const char *name_fields, char **ret_id,
+                char **ret_name);
+/* phrases: as AccountIdText=; name_phrase NULL: the id stands for the name. */
+int account_from_text(const char *text, const char *id_phrase, const char *name_phrase, char **ret_id,
+                char **ret_name);
+/* From the result of tools/call. */
+int account_from_tool(json_object *result, const ServiceProfile *profile, char **ret_id, char **ret_name);
+
+/* account.c: who the tokens belong to, asked of the service; with Account=token what is in the flow already stays. */
 int account_ask(Oauth *o, const ServiceProfile *profile, const Flow *flow, const Secret *access_token,
                 char **ret_id, char **ret_name, Failure *failure);
 /* The same for a token that was given by hand; 0 without id and name when the profile names nobody to ask. */

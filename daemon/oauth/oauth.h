@@ -32,6 +32,9 @@ int oauth_new(const OauthOptions *options, Oauth **ret);
 Oauth *oauth_free(Oauth *o);
 DEFINE_CLEANUP(Oauth *, oauth_free)
 
+/* Whether a service can be connected: FAILED (NOT_CONFIGURED) says what an administrator has to add, and where. Waits for nothing. */
+int oauth_check_set_up(Oauth *o, const ServiceProfile *profile, Failure *failure);
+
 /* A list of OAuth scopes: printable ASCII without '"' and '\' (RFC 6749 section 3.3), not empty. Pure. */
 bool scope_is_legal(const char *scope);
 
@@ -40,14 +43,24 @@ bool scope_is_legal(const char *scope);
 int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *profile,
                 const char *label, const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow,
                 char **ret_ticket, Failure *failure);
+/* Which way suits a browser on another computer than this host: our page where it is published, else pasting where a flow could be finished so,
+ * else our page all the same, through ssh -L. 0, -errno. */
+int oauth_way_from_afar(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label, FlowWay *ret);
 /* Where the browser is to go for this flow's consent. */
-int oauth_authorization_url(const Flow *flow, char **ret);
+int oauth_authorization_url(Oauth *o, const Flow *flow, char **ret);
 /* The link to our own page. */
 int oauth_page_link(Oauth *o, const char *ticket, char **ret);
 
 /* Who began the flow behind a link's ticket, or behind a state, whatever became of it meanwhile; waits for nothing. -ENOENT: nobody did. */
 int oauth_ticket_owner(Oauth *o, const char *ticket, uid_t *ret);
 int oauth_state_owner(Oauth *o, const char *state, uid_t *ret);
+
+/* What the user of a device flow has to do; borrowed until the next wait. -ENOENT: nobody waits for such a code. */
+typedef struct DevicePrompt {
+        const char *user_code, *verification_uri;
+        const char *verification_uri_complete; /* NULL: the code has to be typed */
+} DevicePrompt;
+int oauth_device_prompt(Oauth *o, const char *flow_id, DevicePrompt *ret);
 
 /* The flow behind a link. Changes nothing. */
 int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure);
@@ -100,8 +113,12 @@ int oauth_end_flows(Oauth *o, uid_t uid, const char *service, const Failure *why
  * Whether the access token has so little time left that it is to be refreshed before it is used: less than a minute, or than a fifth of its life; also
  * when a refresh was cut off by a crash. Waits for nothing and touches no event source. */
 bool oauth_token_is_due(Oauth *o, const Credential *credential);
+/* What the credential is called: active, refreshing, needs-reconnect, disconnecting. *ret_reason, borrowed: why, of needs-reconnect; or NULL. */
+const char *oauth_credential_state(const Credential *credential, const char **ret_reason);
 /* Nothing is known that would keep the token from being refreshed once it is due. */
 bool oauth_can_refresh(const Credential *credential);
+/* It was given less than a minute ago: what refuses it does not do so for its age. */
+bool oauth_token_is_new(const Credential *credential);
 /* There is one, and its time is not over as far as the service told. */
 bool credential_token_is_good(const Credential *credential);
 /* On a fiber: refreshes the token when it is due; least_usec: also when it has less time than that, or than half its life. Any number of callers with the same grant cause one refresh; each may be cancelled. Vault and
@@ -110,8 +127,6 @@ bool credential_token_is_good(const Credential *credential);
  * its credentials taken out of use meanwhile. */
 int oauth_fresh_token(Oauth *o, Vault **vault, Credential **credential, uint64_t least_usec, Failure *failure);
 /* On a fiber: the service refused the credential's token, as it is in hand (HTTP 401). 0: there is another one by now, worth one more try. FAILED as
-/* What the credential is called: active, refreshing, needs-reconnect, disconnecting. *ret_reason, borrowed: why, of needs-reconnect; or NULL. */
-const char *oauth_credential_state(const Credential *credential, const char **ret_reason);
  * above; UPSTREAM also when there was a refresh within the last minute: however often a service refuses, that is what there is. */
 int oauth_token_refused(Oauth *o, Vault **vault, Credential **credential, Failure *failure);
 /* Whoever waits for a refresh of that uid's, for that service (NULL: all), goes on at once with -EKEYREVOKED. What a refresh brings after that is revoked. */
@@ -139,3 +154,20 @@ typedef struct Probe {
 int oauth_probe(Oauth *o, const ServiceProfile *profile, const char *upstream, const Secret *token,
                 const char *tool, Probe *ret);
 void probe_done(Probe *p);
+
+/* Whether a credential works (O8). */
+typedef enum CheckVerdict {
+        CHECK_VALID,
+        CHECK_INVALID, /* the service does not accept it, or it is known to have ended */
+        CHECK_UNKNOWN, /* nothing was learned about it */
+} CheckVerdict;
+typedef struct Check {
+        CheckVerdict verdict;
+        char *reason; /* for people; NULL: it is valid without any */
+        char *hint;   /* the command that mends it, or NULL */
+        Probe probe;  /* empty where no server was asked */
+} Check;
+/* On a fiber: refreshes the token when that is due, asks the service, and once more after a refresh when the token is refused. Vault and credential, in any
+ * state, are replaced by what is stored then. tool: as for oauth_probe(). 0 with a verdict; -EKEYREVOKED as oauth_fresh_token(). */
+int oauth_check(Oauth *o, Vault **vault, Credential **credential, const char *tool, Check *ret);
+void check_done(Check *c);

@@ -74,7 +74,7 @@ int refresh_ask(Oauth *o, const Credential *c, RefreshAnswer *ret, Failure *fail
         const ServiceProfile *p = config_find_service(o->config, c->service);
         ExchangeNotes notes = {};
         Exchange x = { p ? p->title : c->service, "refreshing the access",
-                { .url = c->authority.token_endpoint, .timeout_usec = REQUEST_TIMEOUT_USEC }, &notes };
+                { .url = c->authority.token_endpoint, .timeout_usec = REQUEST_TIMEOUT_USEC }, &notes, p };
         json_object *object = NULL;
         unsigned status = 0;
         Buffer form = {};

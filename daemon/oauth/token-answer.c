@@ -25,6 +25,8 @@ void token_answer_done(TokenAnswer *t) {
         t->access_token = secret_free(t->access_token);
         t->refresh_token = secret_free(t->refresh_token);
         free(t->scope);
+        free(t->account_id);
+        free(t->account_name);
         *t = (TokenAnswer){};
 }
 
@@ -68,41 +70,73 @@ static int scope_normalise(const char *scope, char **ret) {
         return 0;
 }
 
+/* Where the token's own members are: TokenMember= where the answer has it, else the answer itself. Borrowed. */
+static json_object *token_holder(json_object *object, const ServiceProfile *p) {
+        json_object *member = NULL;
+
+        if (p && p->token_member && json_get_object(object, p->token_member, &member) >= 0)
+                return member;
+        return object;
+}
+
+static bool token_type_is_bearer(const char *type, const ServiceProfile *p) {
+        return !type || strcasecmp(type, "bearer") == 0 ||
+               (p && p->token_type && strcasecmp(type, p->token_type) == 0);
+}
+
+/* What a yes says. */
+static int token_read(json_object *object, json_object *holder, const ServiceProfile *p, uint64_t now_usec,
+                TokenAnswer *ret) {
+        const char *refresh = json_string(holder, "refresh_token"), *scope = json_string(holder, "scope");
+        int64_t life = token_life(holder);
+        int r;
+
+        r = secret_new_text(json_string(holder, "access_token"), &ret->access_token);
+        if (r >= 0 && !isempty(refresh))
+                r = secret_new_text(refresh, &ret->refresh_token);
+        if (r >= 0 && scope)
+                r = scope_normalise(scope, &ret->scope);
+        if (r >= 0 && p && p->account_source == ACCOUNT_SOURCE_TOKEN)
+                r = account_from_object(object, p->account_id_field ?: "id", p->account_name_field ?: "name",
+                                &ret->account_id, &ret->account_name);
+        if (r < 0)
+                return r;
+        if (life > 0)
+                ret->expires_usec = now_usec + (uint64_t)life * USEC_PER_SEC;
+        else if (p && p->token_life_usec > 0)
+                ret->expires_usec = now_usec + p->token_life_usec;
+        return 0;
+}
+
 int token_answer_parse(json_object *object, const ServiceProfile *p, uint64_t now_usec, TokenAnswer *ret,
                 char **ret_error) {
-        const char *access = json_string(object, "access_token"),
-                   *refresh = json_string(object, "refresh_token");
-        const char *error = json_string(object, "error"), *type = json_string(object, "token_type"),
-                   *scope = json_string(object, "scope");
+        json_object *holder = token_holder(object, p);
+        const char *error = json_string(object, "error"), *type = json_string(holder, "token_type");
         TokenAnswer t = {};
         bool ok = true;
-        int r = 0;
+        int r;
 
         (void)json_get_bool(object, "ok", &ok);
-        if (isempty(access) || error || !ok) {
+        if (isempty(json_string(holder, "access_token")) || error || !ok) {
                 *ret_error = printable(error ?: "no token in the answer", 100);
                 return *ret_error ? FAILED : -ENOMEM;
         }
-        if (type && strcasecmp(type, "bearer") != 0) {
+        if (!token_type_is_bearer(type, p)) {
                 *ret_error = strdup("the token is not of type Bearer");
                 return *ret_error ? FAILED : -ENOMEM;
         }
-        r = secret_new_text(access, &t.access_token);
-        if (r >= 0 && !isempty(refresh))
-                r = secret_new_text(refresh, &t.refresh_token);
-        if (r >= 0 && scope)
-                r = scope_normalise(scope, &t.scope);
+        r = token_read(object, holder, p, now_usec, &t);
         if (r < 0) {
                 token_answer_done(&t);
                 return r;
         }
-        int64_t life = token_life(object);
-        if (life > 0)
-                t.expires_usec = now_usec + (uint64_t)life * USEC_PER_SEC;
         *ret = t;
         return 0;
 }
 
 bool token_error_is_final(const ServiceProfile *p, const char *error) {
+        for (char **each = p ? p->grant_errors : NULL; each && *each; each++)
+                if (streq(*each, error))
+                        return true;
         return streq(error, "invalid_grant");
 }

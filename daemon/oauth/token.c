@@ -9,8 +9,7 @@
 #include "util/clock.h"
 #include "util/encode.h"
 
-/* base64(form(id) ":" form(secret)), RFC 6749 section 2.3.1. */
-static int basic_credentials(const char *id, const Secret *client_secret, Secret **ret) {
+int token_basic_credentials(const char *id, const Secret *client_secret, Secret **ret) {
         _cleanup_(freep) char *encoded_id = percent_encode(id),
                               *encoded_secret = percent_encode(secret_text(client_secret));
         Buffer pair = {};
@@ -37,10 +36,11 @@ int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_s
         _cleanup_(secret_freep) Secret *basic = NULL;
         HttpHeader headers[2] = { { .name = "Accept", .value = "application/json" } };
         size_t n_headers = 1;
+        Buffer json = {};
         int r = 0;
 
         if (client_secret && streq(a->client_auth_method, "client_secret_basic")) {
-                r = basic_credentials(a->client_id, client_secret, &basic);
+                r = token_basic_credentials(a->client_id, client_secret, &basic);
                 headers[n_headers++] =
                                 (HttpHeader){ .name = "Authorization", .prefix = "Basic ", .secret = basic };
         } else {
@@ -50,18 +50,25 @@ int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_s
         }
         if (r < 0)
                 return r;
+        bool is_json = x->profile && x->profile->is_token_request_json;
+        if (is_json && (r = form_to_json(form, &json)) < 0)
+                return r;
         x->request.method = "POST";
         x->request.headers = headers;
         x->request.n_headers = n_headers;
-        x->request.body = form->bytes;
-        x->request.body_size = form->size;
-        x->request.content_type = "application/x-www-form-urlencoded";
-        return exchange_json(o, x, ret_status, ret_object, NULL, failure);
+        x->request.body = is_json ? json.bytes : form->bytes;
+        x->request.body_size = is_json ? json.size : form->size;
+        x->request.content_type = is_json ? "application/json" : "application/x-www-form-urlencoded";
+        x->takes_form = true;
+        r = exchange_json(o, x, ret_status, ret_object, NULL, failure);
+        buffer_done(&json);
+        return r;
 }
 
 int token_redeem(Oauth *o, const Flow *f, const char *title, const char *code, TokenAnswer *ret,
                 Failure *failure) {
-        Exchange x = { title, "exchanging the code", { .url = f->authority.token_endpoint } };
+        const ServiceProfile *p = config_find_service(o->config, f->service);
+        Exchange x = { title, "exchanging the code", { .url = f->authority.token_endpoint }, .profile = p };
         _cleanup_(freep) char *reason = NULL;
         json_object *object = NULL;
         unsigned status = 0;
@@ -78,7 +85,7 @@ int token_redeem(Oauth *o, const Flow *f, const char *title, const char *code, T
         if (r != 0)
                 return r;
         if (object)
-                r = token_answer_parse(object, config_find_service(o->config, f->service), now_realtime(), ret, &reason);
+                r = token_answer_parse(object, p, now_realtime(), ret, &reason);
         json_scrub(&object);
         if (r == 0 && !ret->access_token)
                 r = FAILED;

@@ -16,6 +16,8 @@ void authority_done(Authority *a) {
         free(a->userinfo_endpoint);
         free(a->client_id);
         free(a->client_auth_method);
+        free(a->revocation);
+        free(a->revoked_answers);
         *a = (Authority){};
 }
 
@@ -35,7 +37,9 @@ int authority_copy(const Authority *a, Authority *ret) {
                         copy_text(a->revocation_endpoint, &copy.revocation_endpoint) < 0 ||
                         copy_text(a->userinfo_endpoint, &copy.userinfo_endpoint) < 0 ||
                         copy_text(a->client_id, &copy.client_id) < 0 ||
-                        copy_text(a->client_auth_method, &copy.client_auth_method) < 0)
+                        copy_text(a->client_auth_method, &copy.client_auth_method) < 0 ||
+                        copy_text(a->revocation, &copy.revocation) < 0 ||
+                        copy_text(a->revoked_answers, &copy.revoked_answers) < 0)
                 return -ENOMEM;
         *ret = copy;
         copy = (Authority){};

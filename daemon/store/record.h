@@ -129,7 +129,7 @@ void record_list_free(const RecordType *type, void **objects, size_t n);
 /* The key "service/label" of credentials and pinned accounts. -EINVAL: empty, or a slash in service. */
 int service_key_init(StoreKey *ret, RecordKind kind, uid_t uid, const char *service, const char *label);
 
-/* The members of an Authority inside struct_type; tags base … base + 7. */
+/* The members of an Authority inside struct_type; tags base … base + 9. */
 #define AUTHORITY_FIELDS(base, struct_type, member)                                                         \
         FIELD_OF((base) + 0, FIELD_TEXT, struct_type, member.issuer),                                       \
                         FIELD_OF((base) + 1, FIELD_TEXT, struct_type, member.authorization_endpoint),       \
@@ -138,4 +138,6 @@ int service_key_init(StoreKey *ret, RecordKind kind, uid_t uid, const char *serv
                         FIELD_OF((base) + 4, FIELD_TEXT, struct_type, member.userinfo_endpoint),            \
                         FIELD_OF((base) + 5, FIELD_TEXT, struct_type, member.client_id),                    \
                         FIELD_OF((base) + 6, FIELD_TEXT, struct_type, member.client_auth_method),           \
-                        FIELD_OF((base) + 7, FIELD_NUMBER, struct_type, member.iss_supported, .max = 1)
+                        FIELD_OF((base) + 7, FIELD_NUMBER, struct_type, member.iss_supported, .max = 1),    \
+                        FIELD_OF((base) + 8, FIELD_TEXT, struct_type, member.revocation),                   \
+                        FIELD_OF((base) + 9, FIELD_TEXT, struct_type, member.revoked_answers)

@@ -116,6 +116,8 @@ typedef struct Authority {
         char *userinfo_endpoint;   /* optional */
         char *client_id;
         char *client_auth_method; /* none, client_secret_basic, client_secret_post */
+        char *revocation; /* how to revoke: "delete", "bearer", "none" (enum RevocationWay); NULL: RFC 7009 */
+        char *revoked_answers; /* what says that nothing is left to revoke, between blanks; NULL: nothing does */
         bool iss_supported;       /* authorization_response_iss_parameter_supported */
 } Authority;
 void authority_done(Authority *a);
@@ -170,6 +172,8 @@ void credential_list_free(Credential **list, size_t n);
  * credential_list_free(). What does not open cannot be used by anybody, stays, and is counted. */
 int revocation_record_begin(Store *s, StoreBatch *b, const Vault *v, const char *service, Credential ***ret,
                 size_t *ret_n, size_t *ret_n_damaged);
+/* Adds to the batch the move of this one alone, which must be as it was read; it says itself then that it is one. -EINVAL: it is another vault's. */
+int revocation_record_move(StoreBatch *b, const Vault *v, Credential *c);
 /* The revocations of that uid, or of all (UID_INVALID), in key order. What does not open is passed over: nobody can revoke with it. */
 int revocation_record_list(Store *s, Keyring *k, uid_t uid, Credential ***ret, size_t *ret_n);
 int revocation_record_read(Store *s, const Vault *v, const char *id, Credential **ret);

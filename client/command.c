@@ -14,6 +14,7 @@ const Command *const commands[] = {
         &command_services,
         &command_connect,
         &command_claim,
+        &command_check,
         &command_disconnect,
         &command_token,
         &command_session_start,

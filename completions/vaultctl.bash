@@ -9,6 +9,7 @@
 
 declare -gA __vaultctl_options=(
         [connect]="--as --account --scope --paste --token-stdin --no-browser --replace-account --yes"
+        [check]="--as --tool"
         [disconnect]="--as --yes"
         [token]="--as --yes"
         ["session start"]="--server --title --message --yes"
@@ -21,7 +22,7 @@ declare -gA __vaultctl_options=(
         ["admin rekey"]="--dry-run --kek-file"
         ["admin restore"]="--replace --head --recovery-key-stdin"
 )
-__vaultctl_commands="status whoami services connect claim disconnect token session doctor admin"
+__vaultctl_commands="status whoami services connect claim check disconnect token session doctor admin"
 __vaultctl_session_commands="start list show"
 __vaultctl_admin_commands="init users lock unlock unseal vault rekey revoke backup restore accept-store"
 __vaultctl_global="--json --socket --help --version"
@@ -106,7 +107,7 @@ _vaultctl() {
                 "admin vault:1") list="show destroy" ;;
                 "admin backup:1"|"admin restore:1") _filedir; return ;;
                 connect:1) list=$(__vaultctl_names services services name) ;;
-                disconnect:1|token:1) list=$(__vaultctl_names status connections service) ;;
+                check:1|disconnect:1|token:1) list=$(__vaultctl_names status connections service) ;;
                 "session show:1") list=$(__vaultctl_names "session list" sessions id) ;;
                 esac
         fi

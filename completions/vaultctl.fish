@@ -100,6 +100,7 @@ complete -c vaultctl -n __vaultctl_is -a whoami -d 'Show who vaultd says you are
 complete -c vaultctl -n __vaultctl_is -a services -d 'List the services of this host'
 complete -c vaultctl -n __vaultctl_is -a connect -d 'Connect a service to your vault'
 complete -c vaultctl -n __vaultctl_is -a claim -d 'Finish a connection with the code from the page'
+complete -c vaultctl -n __vaultctl_is -a check -d 'Ask the services whether your connections work'
 complete -c vaultctl -n __vaultctl_is -a disconnect -d 'Revoke and erase a connection'
 complete -c vaultctl -n __vaultctl_is -a token -d 'Print the token of a connection'
 complete -c vaultctl -n __vaultctl_is -a session -d 'Agent sessions'
@@ -131,6 +132,10 @@ complete -c vaultctl -n '__vaultctl_is --then connect' -l no-browser -d 'Only pr
 complete -c vaultctl -n '__vaultctl_is --then connect' -l replace-account -d 'Allow another account than before'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l account -x -d 'Accept this account only'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l yes -d 'Accept the account that the service names'
+
+complete -c vaultctl -n '__vaultctl_is check' -a '(__vaultctl_names status connections service)' -d Service
+complete -c vaultctl -n '__vaultctl_is --then check' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'
+complete -c vaultctl -n '__vaultctl_is --then check' -l tool -x -d 'Also call this tool'
 
 complete -c vaultctl -n '__vaultctl_is disconnect' -a '(__vaultctl_names status connections service)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then disconnect' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'

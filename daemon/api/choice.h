@@ -25,7 +25,8 @@ int failure_reconnect(Failure *failure, const ServiceProfile *profile, const cha
 
 const char *credential_kind_to_string(CredentialKind kind);
 
-/* connect.c and connect-token.c: one interface in two files. */
+/* connect.c, connect-token.c and disconnect.c: one interface in three files. */
+int method_connect_check(Call *call, json_object *parameters, void *userdata);
 int method_connect_identify(Call *call, json_object *parameters, void *userdata);
 int method_connect_keep(Call *call, json_object *parameters, void *userdata);
 /* Records that the credential is the caller's now, gives it to the platform where its custody says so, and replies. */

@@ -424,7 +424,9 @@ static const Method methods[] = {
         { "Cancel", METHOD_AUTHORITY, method_cancel, .is_fiber = true },
         { "Identify", METHOD_AUTHORITY, method_connect_identify, .is_fiber = true },
         { "Keep", METHOD_AUTHORITY, method_connect_keep, .is_fiber = true },
-        { "Disconnect", METHOD_AUTHORITY, method_disconnect, .is_fiber = true },
+        { "Check", METHOD_USE, method_connect_check, .is_fiber = true, .is_recorded = true,
+                        .uses_credentials = true },
+        { "Disconnect", METHOD_AUTHORITY, method_connect_disconnect, .is_fiber = true },
         {},
 };
 

@@ -19,6 +19,7 @@
 #define MARGIN_USEC (60 * USEC_PER_SEC)
 #define MARGIN_PART 5U
 #define LEAST_PART  2U
+#define NEW_USEC    (60 * USEC_PER_SEC)
 
 bool refresh_is_possible(const Credential *c) {
         return c->kind == CREDENTIAL_OAUTH && c->refresh_token && c->access_token &&
@@ -49,6 +50,12 @@ bool refresh_is_due(const Credential *c, uint64_t now_usec, uint64_t least_usec)
 
 bool credential_token_is_good(const Credential *c) {
         return c->access_token && (c->expires_usec == 0 || c->expires_usec > now_realtime());
+}
+
+bool oauth_token_is_new(const Credential *c) {
+        uint64_t obtained = c->obtained_usec ?: c->created_usec, now = now_realtime();
+
+        return obtained <= now && now - obtained < NEW_USEC;
 }
 
 bool oauth_can_refresh(const Credential *c) {

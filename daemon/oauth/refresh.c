@@ -22,8 +22,6 @@
 #define PATIENCE_USEC (2 * USEC_PER_SEC)
 /* More than two requests take. */
 #define WAIT_MAX_USEC (90 * USEC_PER_SEC)
-/* A token that is as new as this and is refused is not refused for its age. */
-#define FRESH_USEC (60 * USEC_PER_SEC)
 
 typedef struct Waiter {
         struct Waiter *next;
@@ -242,7 +240,6 @@ int oauth_token_refused(Oauth *o, Vault **vault, Credential **c, Failure *failur
         const ServiceProfile *p = config_find_service(o->config, (*c)->service);
         const char *title = p ? p->title : (*c)->service;
         _cleanup_(secret_freep) Secret *refused = NULL;
-        uint64_t obtained, now = now_realtime();
         Refresh *f;
         int r;
 
@@ -256,8 +253,7 @@ int oauth_token_refused(Oauth *o, Vault **vault, Credential **c, Failure *failur
         if (!refresh_is_possible(*c))
                 return refresh_failure_reconnect(failure, title, (*c)->service, (*c)->label,
                                 "the service does not accept the token any more");
-        obtained = (*c)->obtained_usec ?: (*c)->created_usec;
-        if ((obtained <= now && now - obtained < FRESH_USEC) || refresh_pace_find(o, (*c)->id) ||
+        if (oauth_token_is_new(*c) || refresh_pace_find(o, (*c)->id) ||
                         !refresh_pace_admits_refusal(o, (*c)->id))
                 return failure_set(failure, FAILURE_UPSTREAM, "Try again later",
                                 "%s does not accept the token, although it was renewed, or tried to be, "

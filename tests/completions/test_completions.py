@@ -48,6 +48,8 @@ NAMES = {
     "vaultctl connect ": {"notion", "gitlab"},
     "vaultctl connect g": {"gitlab"},
     "vaultctl connect --paste --as work n": {"notion"},
+    "vaultctl check ": {"notion", "slack"},
+    "vaultctl check notion --as ": {"default", "work"},
     "vaultctl disconnect ": {"notion", "slack"},
     "vaultctl disconnect notion --as ": {"default", "work"},
     "vaultctl disconnect slack --as=": {"bot"},

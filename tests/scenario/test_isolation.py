@@ -32,6 +32,7 @@ ROWS = {
     "io.vaultd.Connect.Identify": [{"service": "ID", "token": "t"}, {"service": "value", "token": "ID"}],
     "io.vaultd.Connect.Keep": [{"service": "ID", "token": "t"}, {"service": "value", "token": "ID"}, {"service": "value", "label": "ID", "token": "t", "account": "nobody"},
                                {"service": "value", "token": "t", "account": "ID"}],
+    "io.vaultd.Connect.Check": [{}, {"service": "ID"}, {"service": "notion", "label": "ID"}, {"service": "notion", "tool": "ID"}],
     "io.vaultd.Connect.Disconnect": [{"service": "ID"}, {"service": "notion", "label": "ID"}],
     "io.vaultd.Token.Read": [{"service": "ID"}, {"service": "notion", "label": "ID"}, {"service": "notion"}],
     "io.vaultd.Session.Plan": [{"servers": ["ID"]}, {"servers": ["notion:ID"]}],

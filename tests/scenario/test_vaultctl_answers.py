@@ -17,7 +17,7 @@ CODES = {
     "AccountChanged": 1, "PlanChanged": 1, "UpstreamFailed": 6, "PlatformFailed": 6, "NotConfigured": 1, "LimitExceeded": 1,
     "StoreFull": 1, "Damaged": 1, "Internal": 1, "ErrorOfALaterVersion": 1,
 }
-COMMANDS = ["status", "whoami", "services", "connect", "claim", "disconnect", "session start", "session list", "session show", "doctor"]
+COMMANDS = ["status", "whoami", "services", "connect", "claim", "check", "disconnect", "session start", "session list", "session show", "doctor"]
 STATUS = {"uid": 1001, "user": "alice", "vault": WHOAMI["vault"], "connections": [], "flows": [], "logins": [], "platform": True}
 SESSION = {"id": "sess_1", "title": "T", "status": "idle", "created": 1_800_000_000_000_000, "vaultIds": ["vlt_1"],
            "servers": ["notion"], "accounts": ["Alice"], "agent": "agent_1", "agentVersion": 3, "environment": "env_1"}
@@ -65,6 +65,7 @@ def test_daemon_cannot_speak_as_the_client():
 
 @pytest.mark.parametrize("command,method,reply", [
     ("whoami", "WhoAmI", WHOAMI), ("status", "Status", STATUS), ("services", "Services", {"services": []}),
+    ("check", "Connect.Check", {"results": []}),
     ("disconnect notion", "Connect.Disconnect", {"service": "notion", "title": "Notion", "revoked": True}),
     ("session list", "Session.List", {"sessions": [SESSION]}), ("session show sess_1", "Session.Show", {"session": SESSION}),
 ])

@@ -56,6 +56,7 @@ def test_nonsense_reply_is_exit_1(name):
     ("session list", "Session.List", {"sessions": [{"id": 4}]}),
     ("session show x", "Session.Show", {"session": {"id": "x"}}),
     ("claim x", "Connect.Claim", {}),
+    ("check", "Connect.Check", {"results": [{"service": "x", "label": "default"}]}),
     ("disconnect x", "Connect.Disconnect", {"title": "X"}),
     ("session start --yes", "Session.Plan", {"digest": "d"}),
     ("session start --yes", "Session.Plan", {"digest": "d", "vault": "v", "model": "m", "servers": [

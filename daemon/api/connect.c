@@ -29,11 +29,18 @@ static const JsonField start_fields[] = {
 
 static json_object *start_reply(Manager *m, const ServiceProfile *p, const Flow *f, const char *state,
                 const char *link, const char *url) {
-        json_object *o = json_build("flow", 's', f->id, "state", 's', state, "service", 's', p->name,
-                        "title", 's', p->title, "link", 's', link, "authorizationUrl", 's', url, "host", 's',
+        DevicePrompt prompt = {};
+        json_object *o;
+
+        if (f->way == FLOW_WAY_DEVICE && f->state == FLOW_PENDING)
+                (void)oauth_device_prompt(m->oauth, f->id, &prompt);
+        o = json_build("flow", 's', f->id, "state", 's', state, "service", 's', p->name,
+                        "title", 's', p->title, "link", 's', link, "authorizationUrl", 's', url, "userCode", 's',
+                        prompt.user_code, "verificationUri", 's', prompt.verification_uri,
+                        "verificationUriComplete", 's', prompt.verification_uri_complete, "host", 's',
                         m->hostname, "expires", 'i', (int64_t)f->expires_usec, NULL);
 
-        if (o && link && !m->config->external_url)
+        if (o && (link || url) && !m->config->external_url)
                 (void)json_add_int64(o, "port", m->config->loopback_port);
         if (o && f->state == FLOW_QUARANTINED)
                 (void)json_add(o, "account", account_to_json(f->account_id, f->account_name));
@@ -56,14 +63,26 @@ static int start_pending(
         return call_wants_more(call) ? call_notify(call, reply) : call_reply(call, reply);
 }
 
+static int start_way(Manager *m, uid_t uid, const StartParameters *p, const ServiceProfile *profile, FlowWay *ret) {
+        const char *way = p->way ?: "page";
+
+        if (streq(way, "remote"))
+                return oauth_way_from_afar(m->oauth, uid, profile, p->label ?: LABEL_DEFAULT, ret);
+        *ret = streq(way, "paste") ? FLOW_WAY_PASTE : streq(way, "device") ? FLOW_WAY_DEVICE : FLOW_WAY_PAGE;
+        return 0;
+}
+
 static int start_flow(Manager *m, Call *call, const StartParameters *p, const ServiceProfile *profile,
-                FlowWay way, Failure *failure) {
+                Failure *failure) {
         _cleanup_(freep) char *user = NULL, *ticket = NULL;
         _cleanup_(vault_freep) Vault *vault = NULL;
         _cleanup_(flow_freep) Flow *flow = NULL, *parked = NULL;
+        FlowWay way = FLOW_WAY_PAGE;
         int r;
 
         r = manager_caller(m, call, &user, &vault, failure);
+        if (r == 0)
+                r = start_way(m, vault->uid, p, profile, &way);
         if (r == 0)
                 r = oauth_begin(m->oauth, vault, user, profile, p->label ?: LABEL_DEFAULT, p->scope, way,
                                 p->replace_account, &flow, &ticket, failure);
@@ -110,15 +129,15 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, "label");
         if (p.scope && !scope_is_legal(p.scope))
                 return call_invalid_parameter(call, "scope");
-        if (p.way && !streq(p.way, "page") && !streq(p.way, "paste"))
+        if (p.way && !streq(p.way, "page") && !streq(p.way, "paste") && !streq(p.way, "device") &&
+                        !streq(p.way, "remote"))
                 return call_invalid_parameter(call, "way");
 
-        FlowWay way = p.way && streq(p.way, "paste") ? FLOW_WAY_PASTE : FLOW_WAY_PAGE;
         r = manager_service(m, p.service, &profile, &failure);
         if (r == 0 && (profile->auth == SERVICE_AUTH_BEARER || profile->auth == SERVICE_AUTH_ENVIRONMENT))
                 r = failure_takes_token(&failure, profile);
         if (r == 0)
-                r = start_flow(m, call, &p, profile, way, &failure);
+                r = start_flow(m, call, &p, profile, &failure);
         r = manager_reply_outcome(call, r, &failure);
         failure_done(&failure);
         return r;
@@ -247,8 +266,6 @@ static int method_claim(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, bad);
         if (!p.code && !p.account)
                 return call_invalid_parameter(call, "code");
-        if (!p.code && !p.flow)
-                return call_invalid_parameter(call, "flow");
         r = manager_caller(m, call, &user, &vault, &failure);
         if (r == 0)
                 r = oauth_claim(m->oauth, vault, p.flow, p.code, p.account, m->platform != NULL, &c,

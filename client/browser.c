@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "client/browser.h"
+#include "client/interrupt.h"
 #include "client/terminal.h"
 #include "util/buffer.h"
 
@@ -83,6 +84,7 @@ char **browser_command(const char *entry, size_t n, const char *url) {
 static _noreturn_ void run_child(char *const *argv) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+        interrupt_release();
         (void)setsid();
         if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
                 _exit(127);

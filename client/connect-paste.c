@@ -11,8 +11,8 @@
  * printed, never given to a browser program: it holds the flow's state, and argv is public. */
 
 #include "client/connect.h"
+#include "client/interrupt.h"
 #include "client/output.h"
-#include "client/reply.h"
 #include "client/terminal.h"
 #include "json/object.h"
 
@@ -38,6 +38,8 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
                 r = terminal_ask_line("Address:", &line);
                 if (r == -ENODATA)
                         return fail_no_address(connect, flow, fault);
+                if (r == -EINTR)
+                        return connect_interrupted(connect, flow, fault);
                 if (r < 0) {
                         flow_cancel(connect, flow);
                         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput",
@@ -60,6 +62,7 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
 }
 
 static void say_address(const Connect *connect, const Flow *flow) {
+        _cleanup_(freep) char *command = NULL;
         const Context *c = connect->context;
 
         say(c, "Connecting %s for %s.", flow->title, connect->user);
@@ -72,76 +75,62 @@ static void say_address(const Connect *connect, const Flow *flow) {
         if (terminal_can_ask())
                 say(c, "Paste only what your own browser shows, and give it to nobody else.");
         say(c, "%s", "");
-}
-
-/* The user's yes to the account. */
-static int ask_account(const Connect *connect, const Flow *flow, Fault *fault) {
-        _cleanup_(freep) char *question = NULL, *account = format_account(flow->account), *hint = NULL;
-        int r;
-
-        if (connect->is_yes || connect->account)
-                return 0;
-        if (!account || asprintf(&question, "Connect %s as %s? [y/N]", flow->title, account) < 0)
-                return fault_set_memory(fault);
-        r = terminal_ask_yes(question);
-        if (r > 0)
-                return 0;
-        flow_cancel(connect, flow);
-        if (r == 0)
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL,
-                                "%s was not connected", flow->title);
-        if (asprintf(&hint, "Run: vaultctl connect %s --paste --account ID", connect->service) < 0)
-                hint = NULL;
-        return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed", hint,
-                        "%s was not connected: nobody said yes to the account", flow->title);
+        if (flow->port > 0 && terminal_is_remote() &&
+                        format_ssh_command(connect->user, flow->host, flow->port, &command) == 0) {
+                say(c, "Or go by this host's own page: press ^C, run this on your computer,");
+                say(c, "%s", "");
+                say(c, "%s", command);
+                say(c, "%s", "");
+                say(c, "and here: vaultctl connect %s --page", connect->service);
+                say(c, "%s", "");
+        }
 }
 
 /* Hands the address over; *ret_reply is the quarantined flow that *ret_flow borrows from. */
-static int paste(const Connect *connect, const char *flow_id, const char *address, json_object **ret_reply,
+static int paste(const Connect *connect, const Flow *flow, const char *address, json_object **ret_reply,
                 Flow *ret_flow, Fault *fault) {
-        json_object *parameters = json_build("flow", 's', flow_id, "redirectUrl", 's', address, NULL);
+        json_object *parameters = json_build("flow", 's', flow->id, "redirectUrl", 's', address, NULL);
         int r;
 
-        r = call_method(connect->context, "io.vaultd.Connect.Paste", parameters, CALL_REMOTE_USEC, ret_reply,
-                        fault);
+        r = connect_call(connect, flow, "io.vaultd.Connect.Paste", parameters, ret_reply, fault);
         return r < 0 ? r : flow_read(*ret_reply, "quarantined", ret_flow, fault);
 }
 
-int connect_by_paste(const Connect *connect, Fault *fault) {
-        _cleanup_(json_putp) json_object *pending = NULL, *quarantined = NULL;
+int connect_paste(const Connect *connect, json_object *pending, const Flow *flow, Fault *fault) {
+        _cleanup_(json_putp) json_object *quarantined = NULL;
         _cleanup_(erase_linep) char *address = NULL;
         const Context *c = connect->context;
-        Flow flow = {};
+        Flow parked = {};
         int r;
 
-        r = call_method(c, "io.vaultd.Connect.Start", connect_parameters(connect, "paste"), CALL_REMOTE_USEC,
-                        &pending, fault);
-        if (r < 0)
-                return r;
-        r = flow_read(pending, "pending", &flow, fault);
-        if (r < 0)
-                return r;
-        if (!flow.authorization_url || !link_is_acceptable(flow.authorization_url, AUTHORIZATION_URL_MAX))
+        if (!flow->authorization_url || !link_is_acceptable(flow->authorization_url, AUTHORIZATION_URL_MAX))
                 return fault_set_bad_reply(fault, "a begun flow without an address that can be opened");
         if (c->is_json)
                 output_json(pending);
-        say_address(connect, &flow);
-        r = ask_address(connect, &flow, &address, fault);
+        say_address(connect, flow);
+        r = ask_address(connect, flow, &address, fault);
         if (r < 0)
                 return r;
-        r = paste(connect, flow.id, address, &quarantined, &flow, fault);
+        r = paste(connect, flow, address, &quarantined, &parked, fault);
         if (r < 0)
                 return r;
         if (c->is_json)
                 output_json(quarantined);
-        r = flow_check_account(connect, &flow, fault);
-        if (r < 0)
-                return r;
-        r = ask_account(connect, &flow, fault);
-        if (r < 0)
-                return r;
-        return claim_call(c,
-                        json_build("flow", 's', flow.id, "account", 's', json_string(flow.account, "id"),
-                                        NULL),
+        r = flow_check_account(connect, &parked, fault);
+        if (r >= 0)
+                r = connect_ask_account(connect, &parked, "--paste", fault);
+        return r < 0 ? r : connect_claim_account(connect, &parked, fault);
+}
+
+int connect_by_paste(const Connect *connect, Fault *fault) {
+        _cleanup_(json_putp) json_object *pending = NULL;
+        Flow flow = {};
+        int r;
+
+        interrupt_catch();
+        r = connect_call(connect, NULL, "io.vaultd.Connect.Start", connect_parameters(connect, "paste"), &pending,
                         fault);
+        if (r >= 0)
+                r = flow_read(pending, "pending", &flow, fault);
+        return r < 0 ? r : connect_paste(connect, pending, &flow, fault);
 }

@@ -14,6 +14,7 @@
 #include "client/connect.h"
 #include "client/output.h"
 #include "client/reply.h"
+#include "client/terminal.h"
 #include "json/object.h"
 
 json_object *connect_parameters(const Connect *connect, const char *way) {
@@ -30,6 +31,9 @@ int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault) {
         Flow flow = {
                 .link = json_string(reply, "link"),
                 .authorization_url = json_string(reply, "authorizationUrl"),
+                .user_code = json_string(reply, "userCode"),
+                .verification_uri = json_string(reply, "verificationUri"),
+                .verification_uri_complete = json_string(reply, "verificationUriComplete"),
                 .host = json_string(reply, "host"),
         };
 
@@ -42,7 +46,7 @@ int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault) {
         (void)json_get_int64(reply, "port", &flow.port);
         (void)json_get_int64(reply, "expires", &flow.expires_usec);
         (void)json_get_object(reply, "account", &flow.account);
-        if (streq(state, "quarantined") && (!flow.account || isempty(json_string(flow.account, "id"))))
+        if (streq(state, "quarantined") && (!flow.account || !json_string(flow.account, "id") || streq(account_name(flow.account), "-")))
                 return fault_set_bad_reply(fault, "a quarantined flow without an account");
         *ret = flow;
         return 0;
@@ -111,6 +115,35 @@ int claim_call(const Context *c, json_object *parameters, Fault *fault) {
 
         r = call_method(c, "io.vaultd.Connect.Claim", parameters, CALL_REMOTE_USEC, &reply, fault);
         return r < 0 ? r : connected_say(c, reply, fault);
+}
+
+int connect_ask_account(const Connect *connect, const Flow *flow, const char *how, Fault *fault) {
+        _cleanup_(freep) char *question = NULL, *account = format_account(flow->account), *hint = NULL;
+        int r;
+
+        if (connect->is_yes || connect->account)
+                return 0;
+        if (!account || asprintf(&question, "Connect %s as %s? [y/N]", flow->title, account) < 0)
+                return fault_set_memory(fault);
+        r = terminal_ask_yes(question);
+        if (r > 0)
+                return 0;
+        if (r == -EINTR)
+                return connect_interrupted(connect, flow, fault);
+        flow_cancel(connect, flow);
+        if (r == 0)
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL,
+                                "%s was not connected", flow->title);
+        if (asprintf(&hint, "Run: vaultctl connect %s %s --account ID", connect->service, how) < 0)
+                hint = NULL;
+        return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed", hint,
+                        "%s was not connected: nobody said yes to the account", flow->title);
+}
+
+int connect_claim_account(const Connect *connect, const Flow *flow, Fault *fault) {
+        return claim_call(connect->context,
+                        json_build("flow", 's', flow->id, "account", 's', json_string(flow->account, "id"), NULL),
+                        fault);
 }
 
 /* The part of url behind the host of an http address on loopback, or NULL. */

@@ -22,23 +22,44 @@ typedef struct Flow {
         const char *id;
         const char *state;
         const char *title;
-        const char *link; /* NULL where the reply has none, like the next five */
+        const char *link; /* NULL where the reply has none, like all that follow */
         const char *authorization_url;
+        const char *user_code, *verification_uri, *verification_uri_complete;
         const char *host;
         int64_t port;         /* 0: none */
         int64_t expires_usec; /* realtime; 0: not said */
         json_object *account;
 } Flow;
 
-/* The two ways. 0: connected and said so; CONNECT_PASTE_INSTEAD: the user asked for the other way; FAULT_SET. */
+/* The ways. 0: connected and said so; CONNECT_PASTE_INSTEAD: the user asked for the other way; FAULT_SET. */
 #define CONNECT_PASTE_INSTEAD 1
-int connect_by_page(const Connect *connect, Fault *fault);
+/* from_afar: the browser is on another computer, so vaultd chooses between this way and the next. */
+int connect_by_page(const Connect *connect, bool from_afar, Fault *fault);
 int connect_by_paste(const Connect *connect, Fault *fault);
+int connect_by_device(const Connect *connect, Fault *fault);
+/* The rest of pasting, for a flow that vaultd has begun that way. */
+int connect_paste(const Connect *connect, json_object *pending, const Flow *flow, Fault *fault);
 /* With a token from standard input; asks for a yes to its account. 0: connected and said so; FAULT_SET. */
 int connect_by_token(const Connect *connect, Fault *fault);
 
 /* The parameters of Start; NULL on -ENOMEM. */
 json_object *connect_parameters(const Connect *connect, const char *way);
+/* Begins a flow; *ret_flow borrows from *ret_reply, the last reply comes on *ret_call. From here on ^C is caught. 0 or FAULT_SET. */
+int connect_start(const Connect *connect, const char *way, Call **ret_call, json_object **ret_reply,
+                Flow *ret_flow, Fault *fault);
+/* Waits for the last reply and says so in a line that is replaced ("Waiting for the browser"). 0 and a new reference to it,
+ * CONNECT_PASTE_INSTEAD (only when that is offered), or FAULT_SET. */
+int connect_wait(const Connect *connect, Call *call, const Flow *flow, const char *what, bool offers_paste,
+                json_object **ret, Fault *fault);
+/* One call that may take long, about a flow that ^C gives up. parameters are taken. 0 or FAULT_SET. */
+int connect_call(const Connect *connect, const Flow *flow, const char *method, json_object *parameters,
+                json_object **ret, Fault *fault);
+/* After ^C: gives the flow (NULL: none) up. Always returns FAULT_SET. */
+int connect_interrupted(const Connect *connect, const Flow *flow, Fault *fault);
+/* The user's yes to the account of a quarantined flow; a no gives the flow up. how: the option of this way, for the hint where nobody answers. 0 or FAULT_SET. */
+int connect_ask_account(const Connect *connect, const Flow *flow, const char *how, Fault *fault);
+/* Claims a quarantined flow by the account that was agreed to, and says what is connected now. 0 or FAULT_SET. */
+int connect_claim_account(const Connect *connect, const Flow *flow, Fault *fault);
 /* Reads and checks a reply that must be in this state. 0 or FAULT_SET. */
 int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault);
 /* Shows the account of a quarantined flow. When another one was expected, gives the flow up. 0 or FAULT_SET. */

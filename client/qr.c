@@ -5,8 +5,8 @@
  * Two modules per character cell with the half blocks of Unicode, colours set explicitly (black on white) because a code
  * drawn with the terminal's own colours is inverted on dark backgrounds, which many readers refuse. Quiet zone of four
  * modules (ISO/IEC 18004), error correction level L: a screen is not scratched. Drawn only where it fits whole; a cut code
- * is worse than none. Only our own short link is drawn (about 60 bytes, 33 modules): a provider's address would be public
- * on the screen and too large anyway.
+ * is worse than none. Drawn are our own short link and the address of a device code (about 60 bytes, 33 modules): an authorization
+ * address would be public on the screen and too large anyway.
  *
  * libqrencode is loaded when a code is to be drawn and not linked: the linker would load it, and libpthread with it, for every
  * command, which a short one can feel (tests/bench/run process). Where it is not installed there are no

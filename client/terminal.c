@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
+#include "client/interrupt.h"
 #include "client/output.h"
 #include "client/terminal.h"
 #include "util/buffer.h"
@@ -53,16 +54,30 @@ bool terminal_can_ask(void) {
         return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
 }
 
+bool terminal_is_remote(void) {
+        return !isempty(getenv("SSH_CONNECTION")) || !isempty(getenv("SSH_TTY"));
+}
+
 bool terminal_is_headless(void) {
-        return !isempty(getenv("SSH_CONNECTION")) || !isempty(getenv("SSH_TTY")) ||
+        return terminal_is_remote() ||
                (isempty(getenv("DISPLAY")) && isempty(getenv("WAYLAND_DISPLAY")));
 }
 
-/* The next byte of stdin: 1, 0 at the end, or an error. */
+/* The next byte of stdin: 1, 0 at the end, or an error; -EINTR after ^C where that is caught. */
 static int read_byte(char *ret) {
         for (;;) {
-                ssize_t n = read(STDIN_FILENO, ret, 1);
+                struct pollfd fds[] = {
+                        { .fd = STDIN_FILENO, .events = POLLIN },
+                        { .fd = interrupt_fd(), .events = POLLIN },
+                };
+                ssize_t n;
 
+                if (interrupt_fd() >= 0) {
+                        (void)poll(fds, ELEMENTSOF(fds), -1);
+                        if (interrupt_came())
+                                return -EINTR;
+                }
+                n = read(STDIN_FILENO, ret, 1);
                 if (n >= 0)
                         return (int)n;
                 if (errno == EAGAIN) { /* somebody before us left the descriptor non-blocking */
@@ -117,7 +132,7 @@ int terminal_ask_line(const char *question, char **ret) {
         if (terminal_can_ask() && safe)
                 (void)fprintf(stderr, "%s ", safe);
         r = terminal_read_line(ret);
-        if (r == -ENODATA && terminal_can_ask())
+        if ((r == -ENODATA || r == -EINTR) && terminal_can_ask())
                 (void)fputc('\n', stderr);
         return r;
 }

@@ -27,6 +27,10 @@ int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *
         _cleanup_(pinned_account_freep) PinnedAccount *pin = NULL;
         int r;
 
+        if (ret_is_pinned)
+                *ret_is_pinned = false;
+        if (p->account_source == ACCOUNT_SOURCE_NONE)
+                return 0; /* nothing to compare */
         r = pinned_account_record_read(o->store, uid, p->name, label, &pin);
         if (r < 0 && r != -ENOENT)
                 return r;

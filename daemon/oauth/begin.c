@@ -8,10 +8,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-#include "oauth/oauth-internal.h"
+#include "oauth/device.h"
 #include "util/clock.h"
 #include "util/encode.h"
-#include "util/url.h"
 
 static char *random_base64url(size_t n) {
         uint8_t bytes[32];
@@ -38,7 +37,7 @@ static int new_handle(size_t n, Secret **ret, char **ret_text, uint8_t ret_diges
         return r;
 }
 
-static int redirect_uri(Oauth *o, const ServiceProfile *p, const char *issuer, char **ret) {
+int flow_redirect_uri(Oauth *o, const ServiceProfile *p, const char *issuer, char **ret) {
         _cleanup_(freep) char *digest = issuer_digest(issuer);
         int n;
 
@@ -168,6 +167,7 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
                 char **ret_ticket, Failure *failure) {
         _cleanup_(secret_freep) Secret *client_secret = NULL;
         _cleanup_(freep) char *redirect = NULL, *ticket = NULL;
+        _cleanup_(device_poll_freep) DevicePoll *poll = NULL;
         _cleanup_(flow_freep) Flow *flow = NULL;
         Discovery d = {};
         int r;
@@ -176,9 +176,11 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
         if (r == 0)
                 r = discovery_run(o, p, &d, failure);
         if (r == 0)
-                r = redirect_uri(o, p, d.authority.issuer, &redirect);
                 r = begin_scope(o, vault, p, label, scope, &d);
-        if (r == 0)
+        if (r == 0 && way == FLOW_WAY_DEVICE)
+                r = (redirect = strdup(DEVICE_GRANT)) ? 0 : -ENOMEM;
+        else if (r == 0)
+                r = flow_redirect_uri(o, p, d.authority.issuer, &redirect);
         if (r == 0)
                 r = client_ensure(o, p, &d, redirect, &client_secret, failure);
         /* Once more: others of this caller may have begun during the exchanges above. */
@@ -186,12 +188,17 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
                 r = flow_make_room(o, vault->uid, p->name, label, failure);
         if (r == 0)
                 r = flow_new(o, vault, user, p, label, way, is_replacing_account, &d, &flow, &ticket);
+        if (r == 0) {
+                flow->redirect_uri = TAKE_PTR(redirect);
+                flow->client_secret = TAKE_PTR(client_secret);
+        }
+        if (r == 0 && way == FLOW_WAY_DEVICE)
+                r = device_authorize(o, p, d.device_authorization_endpoint, flow, &poll, failure);
         discovery_done(&d);
-        if (r != 0)
-                return r;
-        flow->redirect_uri = TAKE_PTR(redirect);
-        flow->client_secret = TAKE_PTR(client_secret);
-        r = flow_advance(o, vault, &flow, failure);
+        if (r == 0)
+                r = flow_advance(o, vault, &flow, failure);
+        if (r == 0 && poll)
+                r = device_start(TAKE_PTR(poll), flow);
         if (r != 0)
                 return r;
         *ret_flow = TAKE_PTR(flow);
@@ -212,6 +219,20 @@ static int begin_check_way(Oauth *o, uid_t uid, const ServiceProfile *p, const c
         return r == -ENOENT ? failure_way_needs_pin(p, failure) : r;
 }
 
+int oauth_way_from_afar(Oauth *o, uid_t uid, const ServiceProfile *p, const char *label, FlowWay *ret) {
+        Failure ignored = {};
+        int r;
+
+        *ret = FLOW_WAY_PAGE;
+        if (o->config->external_url)
+                return 0;
+        r = begin_check_way(o, uid, p, label, FLOW_WAY_PASTE, &ignored);
+        failure_done(&ignored);
+        if (r == 0)
+                *ret = FLOW_WAY_PASTE;
+        return MIN(r, 0);
+}
+
 int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label,
                 const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
                 Failure *failure) {
@@ -219,7 +240,9 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
         int r;
 
         /* Before anything makes way for it. */
-        r = begin_check_way(o, vault->uid, p, label, way, failure);
+        r = oauth_check_set_up(o, p, failure);
+        if (r == 0)
+                r = begin_check_way(o, vault->uid, p, label, way, failure);
         if (r != 0)
                 return r;
         r = work_enter(o, &work, WORK_BEGINNING, vault->uid, failure);
@@ -231,44 +254,6 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
                                 failure);
         work_leave(o, &work);
         return r;
-}
-
-int oauth_authorization_url(const Flow *f, char **ret) {
-        const char *endpoint = f->authority.authorization_endpoint,
-                   *verifier = secret_text(f->code_verifier);
-        _cleanup_(http_url_done) HttpUrl parsed = {};
-        Buffer query = {}, url = {};
-        uint8_t digest[32];
-        int r;
-
-        r = http_url_parse(endpoint, &parsed);
-        if (r < 0)
-                return r;
-        sha256(verifier, strlen(verifier), digest);
-        _cleanup_(freep) char *challenge = base64url_encode(digest, sizeof(digest));
-        if (!challenge)
-                return -ENOMEM;
-        if ((r = form_add(&query, "response_type", "code")) >= 0 &&
-                        (r = form_add(&query, "client_id", f->authority.client_id)) >= 0 &&
-                        (r = form_add(&query, "redirect_uri", f->redirect_uri)) >= 0 &&
-                        (r = form_add(&query, "scope", f->scope)) >= 0 &&
-                        (r = form_add(&query, "state", secret_text(f->state_text))) >= 0 &&
-                        (r = form_add(&query, "code_challenge", challenge)) >= 0 &&
-                        (r = form_add(&query, "code_challenge_method", "S256")) >= 0 &&
-                        (r = form_add(&query, "resource", f->resource)) >= 0 && f->scope &&
-                        strstr(f->scope, "offline_access"))
-                r = form_add(&query, "prompt", "consent"); /* OpenID Connect Core section 11 */
-        /* An endpoint may end in a question mark with nothing behind it. */
-        const char *joint = parsed.query ? "&" : endpoint[strlen(endpoint) - 1] == '?' ? "" : "?";
-        if (r >= 0)
-                r = buffer_printf(&url, "%s%s%s", endpoint, joint, (char *)query.bytes);
-        buffer_done(&query);
-        if (r < 0) {
-                buffer_done(&url);
-                return r;
-        }
-        *ret = (char *)url.bytes;
-        return 0;
 }
 
 int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure) {
@@ -305,5 +290,5 @@ int oauth_continue(Oauth *o, const char *ticket, char **ret_location, Failure *f
         r = flow_advance(o, vault, &flow, failure);
         if (r != 0)
                 return r;
-        return oauth_authorization_url(flow, ret_location);
+        return oauth_authorization_url(o, flow, ret_location);
 }

@@ -94,7 +94,25 @@ static void callback_revoke(Oauth *o, const ServiceProfile *p, Flow *f) {
         f->refresh_token = secret_free(f->refresh_token);
 }
 
-/* Code → tokens → account → quarantine. From the moment the record has the tokens, whoever ends the flow revokes them. */
+int grant_park(Oauth *o, const Vault *vault, const ServiceProfile *p, Flow **flow, TokenAnswer *tokens,
+                char **ret_claim_code, Failure *failure) {
+        int r;
+
+        r = flow_keep_tokens(o, vault, flow, tokens);
+        if (r != 0)
+                callback_revoke(o, p, *flow);
+        if (r == FLOW_MOVED)
+                r = failure_set(failure, FAILURE_FLOW, NULL,
+                                "the connection was given up or replaced meanwhile; nothing was stored");
+        if (r == 0)
+                r = account_ask(o, p, *flow, (*flow)->access_token, &(*flow)->account_id,
+                                &(*flow)->account_name, failure);
+        if (r == 0)
+                r = flow_check_account(o, *flow, p, failure);
+        return r == 0 ? flow_quarantine(o, vault, flow, ret_claim_code, failure) : r;
+}
+
+/* Code → tokens → account → quarantine. */
 static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char *code,
                 char **ret_claim_code, Failure *failure) {
         const ServiceProfile *p = config_find_service(o->config, (*flow)->service);
@@ -105,22 +123,10 @@ static int callback_redeem(Oauth *o, const Vault *vault, Flow **flow, const char
                 return failure_set(failure, FAILURE_FLOW, NULL,
                                 "%s was taken off this host, or moved, meanwhile", (*flow)->service);
         r = token_redeem(o, *flow, p->title, code, &tokens, failure);
-        if (r == 0) {
-                r = flow_keep_tokens(o, vault, flow, &tokens);
-                if (r != 0)
-                        callback_revoke(o, p, *flow);
-                if (r == FLOW_MOVED)
-                        r = failure_set(failure, FAILURE_FLOW, NULL,
-                                        "the connection was given up or replaced meanwhile; nothing was "
-                                        "stored");
-        }
+        if (r == 0)
+                r = grant_park(o, vault, p, flow, &tokens, ret_claim_code, failure);
         token_answer_done(&tokens);
-        if (r == 0)
-                r = account_ask(o, p, *flow, (*flow)->access_token, &(*flow)->account_id,
-                                &(*flow)->account_name, failure);
-        if (r == 0)
-                r = flow_check_account(o, *flow, p, failure);
-        return r == 0 ? flow_quarantine(o, vault, flow, ret_claim_code, failure) : r;
+        return r;
 }
 
 /* Success parks a grant. */

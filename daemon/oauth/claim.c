@@ -49,9 +49,24 @@ static bool claim_code_matches(Oauth *o, const Flow *f, const char *text) {
         return keyring_mac_matches(o->keyring, "claim", text, strlen(text), f->claim_mac) > 0;
 }
 
-/* The caller's parked grant that is meant: the named one, or with a code the one it opens, or the only one. */
-static int claim_find(
-                Oauth *o, uid_t uid, const char *flow_id, const char *text, Flow **ret, Failure *failure) {
+/* What the caller says of the grant that is meant. */
+typedef struct Claim {
+        const char *flow_id; /* NULL: the one that the code opens, or the only one; without a code the one with this account */
+        bool has_code;
+        char text[16]; /* the code as normalised */
+        const char *account_id; /* NULL: any */
+} Claim;
+
+static bool claim_is_about(const Claim *c, const Flow *f) {
+        if (f->state != FLOW_QUARANTINED || flow_is_expired(f))
+                return false;
+        if (c->flow_id)
+                return streq(c->flow_id, f->id);
+        return c->has_code || (f->way != FLOW_WAY_PAGE && streq_ptr(c->account_id, f->account_id));
+}
+
+/* The caller's parked grant that is meant. Two that an account alone could mean are none. */
+static int claim_find(Oauth *o, uid_t uid, const Claim *c, Flow **ret, Failure *failure) {
         Flow **list = NULL;
         size_t n = 0, n_parked = 0;
         int r;
@@ -64,18 +79,21 @@ static int claim_find(
         for (size_t i = 0; i < n; i++) {
                 Flow *f = list[i];
 
-                if (f->uid != uid || f->state != FLOW_QUARANTINED || flow_is_expired(f) ||
-                                (flow_id && !streq(f->id, flow_id)))
+                if (f->uid != uid || !claim_is_about(c, f))
                         continue;
                 n_parked++;
-                if (chosen == n || claim_code_matches(o, f, text))
+                if (chosen == n || claim_code_matches(o, f, c->text))
                         chosen = i;
         }
-        if (chosen < n)
+        bool is_ambiguous = n_parked > 1 && !c->has_code;
+        if (chosen < n && !is_ambiguous)
                 *ret = TAKE_PTR(list[chosen]);
         for (size_t i = 0; i < n; i++)
                 (void)flow_free(list[i]);
         free(list);
+        if (is_ambiguous)
+                return failure_set(failure, FAILURE_NOT_ALLOWED, "Run: vaultctl connect",
+                                "you have several unfinished connections with that account");
         if (n_parked == 0)
                 return failure_set(failure, FAILURE_NOT_FOUND, "Run: vaultctl status",
                                 "there is no such unfinished connection");
@@ -84,12 +102,11 @@ static int claim_find(
 
 /* A page's grant opens by its code, and by the account too where the caller names one; which of the two was wrong is not told. What was pasted over the
  * caller's own socket, or approved with a device code, opens by a yes to its account. */
-static bool claim_is_proved(
-                Oauth *o, const Flow *f, bool has_code, const char *text, const char *account_id) {
-        bool is_account = account_id && streq_ptr(account_id, f->account_id);
+static bool claim_is_proved(Oauth *o, const Flow *f, const Claim *c) {
+        bool is_account = c->account_id && streq_ptr(c->account_id, f->account_id);
 
         if (f->way == FLOW_WAY_PAGE)
-                return has_code && claim_code_matches(o, f, text) && (!account_id || is_account);
+                return c->has_code && claim_code_matches(o, f, c->text) && (!c->account_id || is_account);
         return is_account;
 }
 
@@ -178,8 +195,8 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
                 fresh->platform_credential_id = TAKE_PTR(former->platform_credential_id);
         }
         if ((r = store_batch_new(&batch)) < 0 || (r = credential_record_put(batch, vault, fresh)) < 0 ||
-                        (r = credential_pin(o, f->uid, f->service, f->label, f->account_id, f->account_name,
-                                         batch)) < 0 ||
+                        (*f->account_id && (r = credential_pin(o, f->uid, f->service, f->label, f->account_id,
+                                                            f->account_name, batch)) < 0) ||
                         (r = flow_record_delete(batch, f)) < 0)
                 return r;
         r = store_commit(o->store, TAKE_PTR(batch));
@@ -206,16 +223,16 @@ Custody oauth_custody(const ServiceProfile *profile, bool has_workspace_key) {
 }
 
 /* One look at the records; FLOW_MOVED when they changed under it. */
-static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool has_code, const char *text,
-                const char *account_id, bool has_workspace_key, Credential **ret, Failure *failure) {
+static int claim_once(Oauth *o, const Vault *vault, const Claim *c, bool has_workspace_key, Credential **ret,
+                Failure *failure) {
         _cleanup_(flow_freep) Flow *flow = NULL;
         int r;
 
-        r = claim_find(o, vault->uid, flow_id, text, &flow, failure);
+        r = claim_find(o, vault->uid, c, &flow, failure);
         if (r != 0)
                 return r;
-        if (!claim_is_proved(o, flow, has_code, text, account_id))
-                return claim_rejected(o, vault, TAKE_PTR(flow), account_id != NULL, failure);
+        if (!claim_is_proved(o, flow, c))
+                return claim_rejected(o, vault, TAKE_PTR(flow), c->account_id, failure);
 
         const ServiceProfile *profile = config_find_service(o->config, flow->service);
         if (!profile)
@@ -231,24 +248,23 @@ static int claim_once(Oauth *o, const Vault *vault, const char *flow_id, bool ha
 
 int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id,
                 bool has_workspace_key, Credential **ret, Failure *failure) {
+        Claim c = { .flow_id = flow_id, .has_code = code, .account_id = account_id };
         _cleanup_(vault_freep) Vault *fresh = NULL;
-        char text[16] = "";
         int r;
 
-        if (code && base32_read(code, text, sizeof(text)) < 0)
-                text[0] = 0; /* too long to be a code: a wrong one */
+        if (code && base32_read(code, c.text, sizeof(c.text)) < 0)
+                c.text[0] = 0; /* too long to be a code: a wrong one */
         /* Each turn that does not end this was somebody else's success, and a grant takes few of those: tries sent at once get the
          * same three as tries one after the other, and no answer that tells a right one from a wrong one for free. */
-        r = claim_once(o, vault, flow_id, code != NULL, text, account_id, has_workspace_key, ret, failure);
+        r = claim_once(o, vault, &c, has_workspace_key, ret, failure);
         while (r == FLOW_MOVED) {
                 /* What was changed may be the vault's key. */
                 fresh = vault_free(fresh);
                 r = vault_record_read(o->store, o->keyring, vault->uid, &fresh);
                 if (r >= 0)
-                        r = claim_once(o, fresh, flow_id, code != NULL, text, account_id, has_workspace_key,
-                                        ret, failure);
+                        r = claim_once(o, fresh, &c, has_workspace_key, ret, failure);
         }
-        explicit_bzero(text, sizeof(text));
+        explicit_bzero(c.text, sizeof(c.text));
         return r;
 }
 

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who we are at an authorization server: the client that root registered, else one registered dynamically (RFC 7591)
- * once per issuer and redirect address and kept. Credentials of one issuer are never shown to another. */
+/* Who we are at an authorization server: the client that root registered, else the address of a document about us where the server
+ * takes such and we have one, else a client registered dynamically (RFC 7591) once per issuer and redirect address and
+ * kept. Credentials of one issuer are never shown to another: when a service moves to another authorization server, the
+ * look-up by issuer finds nothing, and this host registers there anew. */
 
 #include <stdio.h>
 
-#include "oauth/oauth-internal.h"
+#include "oauth/device.h"
 #include "util/clock.h"
 
-static int client_choose_method(Discovery *d, bool has_secret, char **ret) {
+static int client_choose_method(ClientAuth auth, Discovery *d, bool has_secret, char **ret) {
         const char *method = !has_secret                      ? "none"
+                             : auth == CLIENT_AUTH_BASIC      ? "client_secret_basic"
+                             : auth == CLIENT_AUTH_POST       ? "client_secret_post"
                              : d->auth_basic || !d->auth_post ? "client_secret_basic"
                                                               : "client_secret_post";
 
@@ -32,7 +36,7 @@ static int client_preregistered(
         d->authority.client_id = strdup(p->client_id);
         if (!d->authority.client_id)
                 return -ENOMEM;
-        r = client_choose_method(d, secret, &d->authority.client_auth_method);
+        r = client_choose_method(p->client_auth, d, secret, &d->authority.client_auth_method);
         if (r >= 0)
                 *ret_secret = TAKE_PTR(secret);
         return r;
@@ -42,16 +46,17 @@ static json_object *client_registration_body(Oauth *o, Discovery *d, const char 
         const char *method = d->auth_none    ? "none"
                              : d->auth_basic ? "client_secret_basic"
                                              : "client_secret_post";
+        bool is_device = streq(redirect_uri, DEVICE_GRANT);
         bool is_loopback = startswith(redirect_uri, "http://");
         json_object *uris = json_object_new_array(), *grants = json_object_new_array(),
                     *types = json_object_new_array();
         _cleanup_(freep) char *name = NULL;
 
         if (!uris || !grants || !types || asprintf(&name, "vaultd on %s", o->hostname) < 0 ||
-                        json_array_add_string(uris, redirect_uri) < 0 ||
-                        json_array_add_string(grants, "authorization_code") < 0 ||
-                        json_array_add_string(grants, "refresh_token") < 0 ||
-                        json_array_add_string(types, "code") < 0) {
+                        (!is_device && (json_array_add_string(uris, redirect_uri) < 0 ||
+                                                       json_array_add_string(types, "code") < 0)) ||
+                        json_array_add_string(grants, is_device ? DEVICE_GRANT : "authorization_code") < 0 ||
+                        json_array_add_string(grants, "refresh_token") < 0) {
                 json_object_put(uris);
                 json_object_put(grants);
                 json_object_put(types);
@@ -59,7 +64,7 @@ static json_object *client_registration_body(Oauth *o, Discovery *d, const char 
         }
         return json_build("client_name", 's', name, "redirect_uris", 'o', uris, "grant_types", 'o', grants,
                         "response_types", 'o', types, "token_endpoint_auth_method", 's', method,
-                        "application_type", 's', is_loopback ? "native" : "web", "scope", 's', d->scope,
+                        "application_type", 's', is_loopback || is_device ? "native" : "web", "scope", 's', d->scope,
                         NULL);
 }
 
@@ -82,7 +87,7 @@ static int client_from_answer(json_object *answer, Discovery *d, const char *red
         if (method)
                 c->auth_method = strdup(method);
         else
-                r = client_choose_method(d, secret, &c->auth_method);
+                r = client_choose_method(CLIENT_AUTH_AUTO, d, secret, &c->auth_method);
         if (r < 0 || !c->issuer || !c->redirect_uri || !c->client_id || !c->auth_method)
                 return -ENOMEM;
         if (!streq(c->auth_method, "none") &&
@@ -137,6 +142,26 @@ static int client_use(const Client *c, Discovery *d, Secret **ret_secret) {
                                 : 0;
 }
 
+/* The address of a document that says who we are (OAuth Client ID Metadata Document), which is the client id: one that root names, or the one that
+ * vaultd-web serves for this issuer's callback. NULL: the server takes none, or there is none. */
+static int client_document(Oauth *o, const ServiceProfile *p, const Discovery *d, const char *redirect_uri, char **ret) {
+        _cleanup_(freep) char *digest = NULL;
+
+        *ret = NULL;
+        if (!d->takes_client_metadata || streq(redirect_uri, DEVICE_GRANT))
+                return 0;
+        if (p->client_metadata_url)
+                return (*ret = strdup(p->client_metadata_url)) ? 0 : -ENOMEM;
+        if (!o->config->has_client_metadata || !o->config->external_url)
+                return 0;
+        digest = issuer_digest(d->authority.issuer);
+        if (!digest || asprintf(ret, "%s/client/%s", o->config->external_url, digest) < 0) {
+                *ret = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
 int client_ensure(Oauth *o, const ServiceProfile *p, Discovery *d, const char *redirect_uri,
                 Secret **ret_secret, Failure *failure) {
         _cleanup_(client_freep) Client *known = NULL, *fresh = NULL;
@@ -145,6 +170,12 @@ int client_ensure(Oauth *o, const ServiceProfile *p, Discovery *d, const char *r
 
         if (p->client_id)
                 return client_preregistered(p, d, ret_secret, failure);
+
+        r = client_document(o, p, d, redirect_uri, &d->authority.client_id);
+        if (r < 0)
+                return r;
+        if (d->authority.client_id)
+                return (d->authority.client_auth_method = strdup("none")) ? 0 : -ENOMEM;
 
         r = client_record_read(o->store, o->keyring, d->authority.issuer, redirect_uri, &known);
         if (r < 0 && r != -ENOENT)

@@ -104,12 +104,15 @@ static bool is_https_url(const char *text) {
         return true;
 }
 
-/* The resource names the server or a parent of it: same origin, whole leading path segments. Servers differ about a last slash. */
-static bool resource_covers(const char *resource, const char *server_url) {
+/* The resource names the server itself, or as a document at the root of its origin does, all of that origin. Servers differ about a last slash. A path
+ * above the server's would let one tenant's document speak for its neighbours; where that is how it is, root says so (Resource=). */
+static bool resource_fits(const char *resource, const char *server_url, const char *expected) {
         size_t n = strlen(resource);
         _cleanup_(freep) char *bound = strndup(resource, n > 0 && resource[n - 1] == '/' ? n - 1 : n);
 
-        return url_is_bound(bound, server_url);
+        if (expected && streq(resource, expected))
+                return true;
+        return url_is_bound(bound, server_url) && (url_is_origin(bound) || url_is_bound(server_url, bound));
 }
 
 /* A space separated list from an array of strings that are scope tokens. */
@@ -135,13 +138,13 @@ static int scope_list(json_object *array, char **ret) {
         return 0;
 }
 
-int metadata_read_resource(json_object *document, const char *server_url, char **ret_resource,
-                char **ret_issuer, char **ret_scope, const char **ret_reason) {
+int metadata_read_resource(json_object *document, const char *server_url, const char *expected,
+                char **ret_resource, char **ret_issuer, char **ret_scope, const char **ret_reason) {
         _cleanup_(freep) char *resource = NULL, *issuer = NULL, *scope = NULL;
         json_object *servers = NULL, *scopes = NULL, *first;
         const char *text = json_string(document, "resource");
 
-        if (!text || !resource_covers(text, server_url)) {
+        if (!text || !resource_fits(text, server_url, expected)) {
                 *ret_reason = "its resource metadata is about another server";
                 return FAILED;
         }
@@ -187,13 +190,14 @@ static int endpoint(json_object *document, const char *name, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-int metadata_read_authority(json_object *document, const char *issuer, Discovery *d,
+int metadata_read_authority(json_object *document, const char *issuer, const char *alias, Discovery *d,
                 bool *ret_offline_access, const char **ret_reason) {
+        const char *name = json_string(document, "issuer");
         json_object *methods = NULL, *scopes = NULL, *auth = NULL;
         Authority *a = &d->authority;
         int r;
 
-        if (!streq_ptr(json_string(document, "issuer"), issuer)) {
+        if (!name || (!streq(name, issuer) && !streq_ptr(name, alias))) {
                 *ret_reason = "its authorization server's metadata names another issuer";
                 return FAILED;
         }
@@ -202,20 +206,23 @@ int metadata_read_authority(json_object *document, const char *issuer, Discovery
                 *ret_reason = "its authorization server does not offer PKCE S256";
                 return FAILED;
         }
-        a->issuer = strdup(issuer);
+        a->issuer = strdup(name);
         if (!a->issuer)
                 return -ENOMEM;
         if ((r = endpoint(document, "authorization_endpoint", &a->authorization_endpoint)) < 0 ||
                         (r = endpoint(document, "token_endpoint", &a->token_endpoint)) < 0 ||
                         (r = endpoint(document, "revocation_endpoint", &a->revocation_endpoint)) < 0 ||
                         (r = endpoint(document, "userinfo_endpoint", &a->userinfo_endpoint)) < 0 ||
-                        (r = endpoint(document, "registration_endpoint", &d->registration_endpoint)) < 0)
+                        (r = endpoint(document, "registration_endpoint", &d->registration_endpoint)) < 0 ||
+                        (r = endpoint(document, "device_authorization_endpoint",
+                                         &d->device_authorization_endpoint)) < 0)
                 return r;
         if (!a->authorization_endpoint || !a->token_endpoint) {
                 *ret_reason = "its authorization server's metadata has no usable endpoints";
                 return FAILED;
         }
         (void)json_get_bool(document, "authorization_response_iss_parameter_supported", &a->iss_supported);
+        (void)json_get_bool(document, "client_id_metadata_document_supported", &d->takes_client_metadata);
         (void)json_get_array(document, "scopes_supported", &scopes);
         *ret_offline_access = array_has(scopes, "offline_access");
         if (json_get_array(document, "token_endpoint_auth_methods_supported", &auth) >= 0) {

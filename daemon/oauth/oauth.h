@@ -83,7 +83,8 @@ int oauth_paste(Oauth *o, uid_t uid, const char *flow_id, const char *url, Flow 
 /* Waits until the flow is quarantined. FAILED when it ended otherwise. */
 int oauth_wait(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure);
 
-/* Makes a quarantined grant the caller's credential. flow_id may be NULL with a code. */
+/* Makes a quarantined grant the caller's credential. flow_id may be NULL: with a code the grant that it opens is meant, without one the only one with
+ * that account that has no code. With both, both have to be right. */
 int oauth_claim(Oauth *o, const Vault *vault, const char *flow_id, const char *code, const char *account_id,
                 bool has_workspace_key, Credential **ret, Failure *failure);
 /* Who is to own a service's tokens: what root wrote, else mirror with a workspace key and host without (V4). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The engine's life, and the sweeper: a fiber that ends what nobody will finish. At start that is every flow a crash
- * caught between sending a code and keeping its tokens (the code may be used up, so it cannot be tried again);
+ * caught between sending a code and keeping its tokens (the code may be used up, so it cannot be tried again), and every device code;
  * later it is what has expired. Parked grants are revoked upstream first.
  *
  * What holds no tokens is erased on the spot. Revoking asks a provider, who may take as long as it likes, so that is done by
@@ -148,7 +148,9 @@ static void revoker_done(int result, void *userdata) {
 }
 
 static bool flow_is_due(const Flow *f, bool is_start) {
-        return flow_is_expired(f) || f->state == FLOW_REVOKING || (is_start && f->state == FLOW_EXCHANGING);
+        return flow_is_expired(f) || f->state == FLOW_REVOKING ||
+               (is_start && (f->state == FLOW_EXCHANGING ||
+                                            (f->way == FLOW_WAY_DEVICE && f->state == FLOW_PENDING)));
 }
 
 /* What holds no tokens needs nobody to be asked; the rest goes to those who ask. */
@@ -237,7 +239,7 @@ int oauth_new(const OauthOptions *options, Oauth **ret) {
 Oauth *oauth_free(Oauth *o) {
         if (!o)
                 return NULL;
-        assert(!o->sweeps && !o->works && !o->refreshes); /* every fiber has ended */
+        assert(!o->sweeps && !o->works && !o->polls && !o->refreshes); /* every fiber has ended */
         refresh_pace_free(o);
         sd_event_unref(o->event);
         free(o->hostname);

@@ -14,6 +14,8 @@ struct FlowWatch {
 };
 
 void watch_notify(Oauth *o, const char *flow_id, const Failure *why) {
+        if (why)
+                device_stop(o, flow_id);
         for (FlowWatch *w = o->watches; w; w = w->next) {
                 if (!streq(w->flow_id, flow_id))
                         continue;

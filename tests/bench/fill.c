@@ -6,8 +6,8 @@
  *
  * A few batches are in work at once, so that sealing (here) and writing (the thread) each have a CPU.
  *
- * usage: bench-fill STATE-DIR KEK-FILE COUNT FIRST-UID
- * DIR must exist and have no store; uids are FIRST-UID and up. One line of JSON: vaults, records, seconds, bytes (of the file). */
+ * usage: bench-fill STATE-DIR KEK-FILE COUNT FIRST-UID [EXPIRED]
+ * DIR must exist and have no store; uids are FIRST-UID and up; the tokens of the last EXPIRED of them have ended. One line of JSON: vaults, records, seconds, bytes (of the file). */
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -19,7 +19,7 @@
 #define BATCHES_IN_WORK  6U
 #define MAP_SIZE         (UINT64_C(64) << 30)
 
-static unsigned n_in_work;
+static unsigned n_in_work, n_good;
 static int first_error;
 
 static _Noreturn void fail(const char *what, int error) {
@@ -34,13 +34,14 @@ static void on_committed(int result, void *userdata) {
                 first_error = result;
 }
 
-static int add_batch(Store *s, Keyring *k, uid_t first, unsigned n) {
+/* The vaults from the i-th on. */
+static int add_batch(Store *s, Keyring *k, uid_t first, unsigned i, unsigned n) {
         _cleanup_(store_batch_freep) StoreBatch *b = NULL;
         int r;
 
         r = store_batch_new(&b);
-        for (unsigned i = 0; i < n && r >= 0; i++)
-                r = population_add(b, k, first + i);
+        for (unsigned end = i + n; i < end && r >= 0; i++)
+                r = population_add(b, k, first + i, i >= n_good);
         if (r >= 0)
                 r = store_commit_async(s, TAKE_PTR(b), on_committed, NULL);
         if (r >= 0)
@@ -63,17 +64,19 @@ int main(int argc, char *argv[]) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(keyring_freep) Keyring *keyring = NULL;
         _cleanup_(freep) char *file = NULL;
-        unsigned count = argc == 5 ? (unsigned)atol(argv[3]) : 0;
-        uid_t first = argc == 5 ? (uid_t)atol(argv[4]) : 0;
+        bool is_used_well = argc == 5 || argc == 6;
+        unsigned count = is_used_well ? (unsigned)atol(argv[3]) : 0;
+        uid_t first = is_used_well ? (uid_t)atol(argv[4]) : 0;
         uint64_t started = now_monotonic();
         Store *store = NULL;
         struct stat st;
         int r;
 
         if (count == 0 || first == 0 || count >= UID_INVALID - first) {
-                (void)fputs("usage: bench-fill STATE-DIR KEK-FILE COUNT FIRST-UID\n", stderr);
+                (void)fputs("usage: bench-fill STATE-DIR KEK-FILE COUNT FIRST-UID [EXPIRED]\n", stderr);
                 return 2;
         }
+        n_good = count - MIN(argc == 6 ? (unsigned)atol(argv[5]) : 0, count);
         r = keyring_load(argv[2], argv[1], &keyring);
         if (r < 0)
                 fail(argv[2], r);
@@ -85,7 +88,7 @@ int main(int argc, char *argv[]) {
         for (unsigned done = 0, n; done < count; done += n) {
                 n = MIN(count - done, VAULTS_PER_BATCH);
                 await(event, BATCHES_IN_WORK - 1);
-                r = add_batch(store, keyring, first + done, n);
+                r = add_batch(store, keyring, first, done, n);
                 if (r < 0)
                         fail("vaults", r);
         }

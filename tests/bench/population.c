@@ -56,7 +56,7 @@ static int random_secret(const char *prefix, size_t n, Secret **ret) {
         return text ? secret_new(text, strlen(text), ret) : -ENOMEM;
 }
 
-static int add_grant(Credential *c) {
+static int add_grant(Credential *c, bool is_expired) {
         Authority *a = &c->authority;
         int r;
 
@@ -68,8 +68,11 @@ static int add_grant(Credential *c) {
         a->client_auth_method = text_of("none");
         c->resource = text_of("https://mcp.%s.example", c->service);
         c->scope = text_of("read write offline_access");
-        c->expires_usec = c->created_usec +
-                          3650 * 24 * 3600 * USEC_PER_SEC; /* still good when it is measured */
+        if (is_expired)
+                c->expires_usec = c->created_usec - 3600 * USEC_PER_SEC;
+        else
+                c->expires_usec = c->created_usec +
+                                  3650 * 24 * 3600 * USEC_PER_SEC; /* still good when it is measured */
         if (!a->issuer || !a->authorization_endpoint || !a->token_endpoint || !a->revocation_endpoint ||
                         !a->client_id || !a->client_auth_method || !c->resource || !c->scope)
                 return -ENOMEM;
@@ -77,7 +80,7 @@ static int add_grant(Credential *c) {
         return r;
 }
 
-static int add_credential(StoreBatch *b, const Vault *v, unsigned i) {
+static int add_credential(StoreBatch *b, const Vault *v, unsigned i, bool is_expired) {
         _cleanup_(credential_freep) Credential *c = calloc(1, sizeof(Credential));
         int r;
 
@@ -97,13 +100,13 @@ static int add_credential(StoreBatch *b, const Vault *v, unsigned i) {
         if (!c->service || !c->label || !c->id || !c->upstream || !c->account_id || !c->account_name ||
                         !c->platform_credential_id)
                 return -ENOMEM;
-        r = i == BEARER_SERVICE ? 0 : add_grant(c);
+        r = i == BEARER_SERVICE ? 0 : add_grant(c, is_expired);
         if (r >= 0)
                 r = random_secret("token-", ACCESS_TOKEN_BYTES, &c->access_token);
         return r < 0 ? r : credential_record_put(b, v, c);
 }
 
-int population_add(StoreBatch *b, Keyring *k, uid_t uid) {
+int population_add(StoreBatch *b, Keyring *k, uid_t uid, bool is_expired) {
         _cleanup_(vault_freep) Vault *v = NULL;
         char user[32];
         int r;
@@ -117,6 +120,6 @@ int population_add(StoreBatch *b, Keyring *k, uid_t uid) {
                 return -ENOMEM;
         r = vault_record_put(b, k, v);
         for (unsigned i = 0; i < POPULATION_SERVICES && r >= 0; i++)
-                r = add_credential(b, v, i);
+                r = add_credential(b, v, i, is_expired);
         return r;
 }

@@ -138,7 +138,7 @@ def anonymous_kib(pid):
 class FilledStore:
     """A store with that many vaults (bench-fill), in a folder that outlives a run when --filled names it: a million take some minutes."""
 
-    def __init__(self, program, folder, count):
+    def __init__(self, program, folder, count, first_uid=FILLED_UID, n_expired=0):
         self.folder, self.count = folder / str(count), count
         self.state, self.kek = self.folder / "state", self.folder / "kek"
         if self.state.exists():
@@ -148,7 +148,7 @@ class FilledStore:
         (unfinished / "state").mkdir(parents=True, mode=0o700)
         (unfinished / "kek").touch(0o600)
         (unfinished / "kek").write_bytes(secrets.token_bytes(32))
-        subprocess.run([program, unfinished / "state", unfinished / "kek", str(count), str(FILLED_UID)], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([program, unfinished / "state", unfinished / "kek", str(count), str(first_uid), str(n_expired)], stdout=subprocess.DEVNULL, check=True)
         for each in (unfinished / "state", *(unfinished / "state").iterdir()):
             os.chown(each, DAEMON_UID, DAEMON_UID)
         unfinished.rename(self.folder)

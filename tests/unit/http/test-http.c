@@ -77,6 +77,18 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *restrict node
                                : real(node, service, hints, ret);
 }
 
+/* How often the file of the system's authorities was opened, which OpenSSL does so. */
+static atomic_uint n_ca_opened;
+
+__attribute__((visibility("default"))) FILE *fopen64(const char *restrict path, const char *restrict mode) {
+        FILE *(*real)(const char *, const char *) =
+                        (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen64");
+
+        if (streq(path, "/etc/ssl/certs/ca-certificates.crt"))
+                atomic_fetch_add(&n_ca_opened, 1);
+        return real(path, mode);
+}
+
 /* ---- the server ---- */
 
 static char *at(const char *name) {
@@ -671,6 +683,29 @@ static void bad_certificate_refused(void **state) {
         assert_int_equal(arrived("untrusted"), 0);
 }
 
+/* To parse them takes the loop some 20 ms. */
+static void authorities_of_the_system_are_read_once(void **state) {
+        HttpOptions options = {};
+        _cleanup_(freep) char *allowed = NULL;
+        const char *list[] = { NULL, NULL };
+        Bench b = {};
+
+        assert_true(asprintf(&allowed, "allowed.test:%u", server.port) > 0);
+        list[0] = allowed;
+        options.allow_private = list;
+        assert_int_equal(sd_event_new(&b.event), 0);
+        assert_int_equal(http_new(b.event, &options, &b.http), 0);
+        alive = &b.n_alive;
+        atomic_store(&n_ca_opened, 0);
+        for (unsigned i = 0; i < 3; i++) {
+                Call c = {};
+
+                assert_int_equal(get(&b, &c, "/echo"), -EPROTO);
+        }
+        assert_int_equal(atomic_load(&n_ca_opened), 1);
+        bench_close(&b);
+}
+
 static void refused_url_is_not_requested(void **state) {
         const char *const forms[] = {
                 "http://allowed.test:%u/refused",
@@ -980,6 +1015,7 @@ int main(void) {
                 { "cancel-removes-transfer", cancel_removes_transfer },
                 { "cancelled-fiber-sends-nothing", cancelled_fiber_sends_nothing },
                 { "bad-certificate-refused", bad_certificate_refused },
+                { "authorities-of-the-system-are-read-once", authorities_of_the_system_are_read_once },
                 { "refused-url-is-not-requested", refused_url_is_not_requested },
                 { "header-injection-refused", header_injection_refused },
                 { "unknown-method-refused", unknown_method_refused },

@@ -8,7 +8,8 @@
 # chose gets into a command line.
 
 declare -gA __vaultctl_options=(
-        [connect]="--as --account --scope --paste --token-stdin --no-browser --replace-account --yes"
+        [connect]="--as --account --scope --page --paste --device --token-stdin --no-browser --replace-account --yes"
+        [claim]="--account"
         [check]="--as --tool"
         [disconnect]="--as --yes"
         [token]="--as --yes"

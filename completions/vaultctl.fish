@@ -125,13 +125,17 @@ complete -c vaultctl -n '__vaultctl_is admin vault' -a destroy -d 'Erase it'
 
 complete -c vaultctl -n '__vaultctl_is connect' -a '(__vaultctl_names services services name)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then connect' -l as -x -a '(__vaultctl_labels)' -d 'Name for a second account'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l page -d 'By the page of this host, also over SSH'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l paste -d 'Paste back the address at which the browser ends'
+complete -c vaultctl -n '__vaultctl_is --then connect' -l device -d 'Approve a code at the service'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l token-stdin -d 'Read a token from standard input'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l scope -x -d 'Ask for this right too'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l no-browser -d 'Only print the link'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l replace-account -d 'Allow another account than before'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l account -x -d 'Accept this account only'
 complete -c vaultctl -n '__vaultctl_is --then connect' -l yes -d 'Accept the account that the service names'
+
+complete -c vaultctl -n '__vaultctl_is --then claim' -l account -x -d 'Claim it only if it is this account'
 
 complete -c vaultctl -n '__vaultctl_is check' -a '(__vaultctl_names status connections service)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then check' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'

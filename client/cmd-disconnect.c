@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* vaultctl disconnect: gives a connection up; vaultd revokes it at the service first, then erases it.
+/* vaultctl disconnect: gives a connection up; vaultd takes it out of use, revokes it at the service, then erases it. What the service
+ * has not been told by the time of the answer goes on without this command.
  *
  * On a terminal the question comes first, because a mistyped name costs the user a new consent. Without a terminal the
  * command itself is the decision: scripts rely on `disconnect SERVICE` without an option. */
@@ -33,7 +34,7 @@ static int ask(const Arguments *a, Fault *fault) {
 static ExitCode run(const Context *c, const Arguments *a) {
         _cleanup_(fault_done) Fault fault = {};
         _cleanup_(json_putp) json_object *reply = NULL;
-        bool is_revoked = false;
+        bool is_revoked = false, is_pending = false;
         json_object *parameters;
         const char *title;
 
@@ -49,8 +50,13 @@ static ExitCode run(const Context *c, const Arguments *a) {
                 (void)fault_set_bad_reply(&fault, "member 'revoked' is missing or of another type");
                 return fault_report(c, &fault);
         }
+        (void)json_get_bool(reply, "pending", &is_pending);
         if (c->is_json)
                 output_json(reply);
+        else if (is_pending)
+                say_styled(c, STYLE_WARNING,
+                                "%s is disconnected: out of use here, and still to be revoked there.",
+                                title);
         else if (is_revoked)
                 say_styled(c, STYLE_GOOD, "%s is disconnected: revoked there, erased here.", title);
         else

@@ -134,7 +134,7 @@ static int revoke_vault(Manager *m, Call *call, const RevokeParameters *p, Failu
         if (r != 0)
                 return r;
         revoke_record(call, vault, p->service, &done);
-        r = revocations_run(m->revocations, vault->uid, p->service, WAIT_USEC, &list, &n);
+        r = revocations_run(m->revocations, vault->uid, p->service, NULL, WAIT_USEC, &list, &n);
         if (r == 0)
                 r = check_service(m, p, &done, n, failure);
         if (r == 0)

@@ -28,6 +28,10 @@ const char *credential_kind_to_string(CredentialKind kind);
 /* connect.c, connect-token.c and disconnect.c: one interface in three files. */
 int method_connect_check(Call *call, json_object *parameters, void *userdata);
 int method_connect_identify(Call *call, json_object *parameters, void *userdata);
+int method_connect_disconnect(Call *call, json_object *parameters, void *userdata);
 int method_connect_keep(Call *call, json_object *parameters, void *userdata);
+/* On a fiber: takes the credential out of use for good, has it revoked upstream, and replies with what became of it. */
+int connect_disconnect(
+                Manager *m, Call *call, const char *user, Vault **vault, Credential **c, Failure *failure);
 /* Records that the credential is the caller's now, gives it to the platform where its custody says so, and replies. */
 int connect_reply(Manager *m, Call *call, AuditKind kind, const char *user, Vault **vault, Credential **c);

@@ -4,7 +4,7 @@
  *
  * What is to be done is in the store (RECORD_REVOCATION), so this only works it off: each record is a task, a task is tried by a
  * fiber, a few of each service at once, so that one provider that hangs delays nobody's but its own (T26). What fails is tried again
- * after a while, for a month, and at once when the administrator asks again or vaultd starts. A record is erased when nothing is left
+ * after a while, for a month, and at once when the administrator or the user asks again or vaultd starts. A record is erased when nothing is left
  * to be done, never before.
  *
  * Services that offer no revocation, and tokens that were given by hand, are said to be what they are: gone here and alive there.
@@ -12,7 +12,7 @@
  * Invariants: a record has at most one task, a task at most one fiber. Who waits is on its own fiber's stack and in the list of waiters
  * as long as it sleeps.
  *
- * Who may call: io.vaultd.Admin, and the manager for the life. */
+ * Who may call: io.vaultd.Admin, Connect.Disconnect, and the manager for the life. */
 
 #include <stdio.h>
 
@@ -81,7 +81,7 @@ static int try_provider(Manager *m, const Credential *c, UpstreamOutcome *ret, F
 
         *ret = UPSTREAM_IMPOSSIBLE;
         if (c->kind != CREDENTIAL_OAUTH)
-                text = "it was given by hand and can only be revoked there";
+                text = "it was given by hand; take this one back there";
         else if (!c->access_token && !c->refresh_token)
                 text = "this host has no token of it any more";
         else if (!c->authority.revocation_endpoint)
@@ -293,6 +293,11 @@ static void keeper_done(int result, void *userdata) {
         ((Revocations *)userdata)->keeper = NULL;
 }
 
+static int start_keeper(Revocations *r) {
+        return r->tasks && !r->keeper ? fiber_spawn(r->manager->event, keeper, keeper_done, r, &r->keeper)
+                                      : 0;
+}
+
 /* Takes up what the records say; all of it is due now. */
 static int revocations_look(Revocations *r, uid_t uid) {
         Credential **list = NULL;
@@ -303,9 +308,24 @@ static int revocations_look(Revocations *r, uid_t uid) {
         for (size_t i = 0; i < n && q >= 0; i++)
                 q = task_add(r, &list[i]);
         credential_list_free(list, n);
-        if (q >= 0 && r->tasks && !r->keeper)
-                q = fiber_spawn(r->manager->event, keeper, keeper_done, r, &r->keeper);
-        return q;
+        return q < 0 ? q : start_keeper(r);
+}
+
+/* The same of one: who gives a connection up makes nobody ask for others. */
+static int revocations_look_for(Revocations *r, uid_t uid, const char *id) {
+        _cleanup_(credential_freep) Credential *c = NULL;
+        _cleanup_(vault_freep) Vault *vault = NULL;
+        Manager *m = r->manager;
+        int q;
+
+        q = vault_record_read(m->store, m->keyring, uid, &vault);
+        if (q >= 0)
+                q = revocation_record_read(m->store, vault, id, &c);
+        if (q == -ENOENT)
+                return 0;
+        if (q >= 0)
+                q = task_add(r, &c);
+        return q < 0 ? q : start_keeper(r);
 }
 
 int revocations_new(Manager *m, bool is_held, Revocations **ret) {
@@ -346,17 +366,26 @@ static int grant_from(const Credential *c, RevokedGrant *ret) {
         return ret->id && ret->service && ret->label && ret->account_id && ret->account_name ? 0 : -ENOMEM;
 }
 
-static int waiter_fill(Revocations *r, uid_t uid, const char *service, Waiter *w) {
+size_t revocations_count(const Revocations *r, uid_t uid) {
         size_t n = 0;
-        int q = 0;
 
         for (const Task *t = r->tasks; t; t = t->next)
-                n++;
-        w->list = calloc(MAX(n, (size_t)1), sizeof(RevokedGrant));
+                n += t->credential->uid == uid;
+        return n;
+}
+
+static bool is_asked_for(const Credential *c, uid_t uid, const char *service, const char *id) {
+        return c->uid == uid && (!service || streq(c->service, service)) && (!id || streq(c->id, id));
+}
+
+static int waiter_fill(Revocations *r, uid_t uid, const char *service, const char *id, Waiter *w) {
+        int q = 0;
+
+        w->list = calloc(MAX(revocations_count(r, uid), (size_t)1), sizeof(RevokedGrant));
         if (!w->list)
                 return -ENOMEM;
         for (const Task *t = r->tasks; t && q >= 0; t = t->next)
-                if (t->credential->uid == uid && (!service || streq(t->credential->service, service)))
+                if (is_asked_for(t->credential, uid, service, id))
                         q = grant_from(t->credential, &w->list[w->n++]);
         return q;
 }
@@ -369,15 +398,15 @@ static void waiter_withdraw(Revocations *r, Waiter *w) {
                 }
 }
 
-int revocations_run(Revocations *r, uid_t uid, const char *service, uint64_t wait_usec, RevokedGrant **ret,
-                size_t *ret_n) {
+int revocations_run(Revocations *r, uid_t uid, const char *service, const char *id, uint64_t wait_usec,
+                RevokedGrant **ret, size_t *ret_n) {
         Waiter w = { .next = r->waiters, .fiber = fiber_current() };
         uint64_t until = now_monotonic() + wait_usec;
         int q;
 
-        q = revocations_look(r, uid);
+        q = id ? revocations_look_for(r, uid, id) : revocations_look(r, uid);
         if (q >= 0)
-                q = waiter_fill(r, uid, service, &w);
+                q = waiter_fill(r, uid, service, id, &w);
         if (q >= 0) {
                 r->waiters = &w;
                 revocations_dispatch(r);

@@ -40,7 +40,9 @@ void revoked_grants_free(RevokedGrant *list, size_t n);
 int revocations_new(Manager *m, bool is_held, Revocations **ret);
 Revocations *revocations_free(Revocations *r);
 
-/* On a fiber: tries every pending revocation of that uid and service (NULL: all) now, and waits until each was tried once, wait_usec at most. *ret, which
- * may be NULL, says what became of them. */
-int revocations_run(Revocations *r, uid_t uid, const char *service, uint64_t wait_usec, RevokedGrant **ret,
-                size_t *ret_n);
+/* On a fiber: tries the pending revocations of that uid now, of that service (NULL: all) or the credential of that id alone (NULL: all), and waits until
+ * each was tried once, wait_usec at most. *ret, which may be NULL, says what became of them. */
+int revocations_run(Revocations *r, uid_t uid, const char *service, const char *id, uint64_t wait_usec,
+                RevokedGrant **ret, size_t *ret_n);
+/* How many of that uid's are pending. */
+size_t revocations_count(const Revocations *r, uid_t uid);

@@ -164,8 +164,8 @@ static int unknown_visit(const StoreKey *key, const uint8_t *value, size_t size,
 
 /* Every kind but those that rekey.c seals anew, and the notes, which are no records of this form. */
 static int check_unknown(Store *s, RekeyCheck *c) {
-        static const RecordKind known[] = { RECORD_META, RECORD_VAULT, RECORD_CREDENTIAL, RECORD_FLOW,
-                RECORD_CLIENT, RECORD_ASIDE };
+        static const RecordKind known[] = { RECORD_META, RECORD_VAULT, RECORD_CREDENTIAL,
+                RECORD_REVOCATION, RECORD_FLOW, RECORD_CLIENT, RECORD_ASIDE };
         int r = 0;
 
         for (unsigned kind = 0; kind < 256 && r == 0; kind++) {

@@ -3,8 +3,9 @@
 /* Revocation records: credentials that are gone on this host and not yet, or not surely, at their services.
  *
  * The same bytes as a credential's under another kind and the credential's own id, so that one commit takes a grant out of use and
- * writes down what is still to be done about it: no crash can leave a grant that nobody uses and nobody revokes. The place of the
- * credential is free at once; a user who connects anew does not wait for a provider that is away.
+ * writes down what is still to be done about it: no crash can leave a grant that nobody uses and nobody revokes, whether an administrator
+ * took it away or its own user gave it up. The place of the credential is free at once; a user who connects anew does not wait for a
+ * provider that is away.
  *
  * A kind of its own, since what is to be done is looked for at each start, and must not cost a walk through everybody's credentials.
  *
@@ -21,22 +22,14 @@ static int revocation_key(StoreKey *ret, const Credential *c) {
         return store_key_init(ret, RECORD_REVOCATION, c->uid, c->id, strlen(c->id));
 }
 
-typedef struct BeginWalk {
-        StoreBatch *batch;
-        const Vault *vault;
-        const char *service;
-        RecordList list;
-        size_t n_damaged;
-} BeginWalk;
-
 /* From where it is to where it is revoked from. */
-static int begin_move(BeginWalk *walk, Credential *c) {
-        const RecordSeal seal = { walk->vault->key, walk->vault->uid, walk->vault->id, NULL };
+static int move(StoreBatch *b, const Vault *v, Credential *c) {
+        const RecordSeal seal = { v->key, v->uid, v->id, NULL };
         _cleanup_(buffer_done) Buffer value = {};
         StoreKey key;
         int r;
 
-        r = credential_record_delete(walk->batch, c);
+        r = credential_record_delete(b, c);
         if (r >= 0)
                 r = revocation_key(&key, c);
         if (r < 0)
@@ -45,9 +38,26 @@ static int begin_move(BeginWalk *walk, Credential *c) {
         c->revoked_usec = now_realtime();
         r = record_encode(&credential_type, &key, &seal, c, &value);
         if (r >= 0)
-                r = store_batch_expect_absent(walk->batch, &key);
-        return r < 0 ? r : store_batch_put(walk->batch, &key, value.bytes, value.size);
+                r = store_batch_expect_absent(b, &key);
+        return r < 0 ? r : store_batch_put(b, &key, value.bytes, value.size);
 }
+
+int revocation_record_move(StoreBatch *b, const Vault *v, Credential *c) {
+        int r;
+
+        if (c->uid != v->uid)
+                return -EINVAL;
+        r = vault_expect_key(b, v);
+        return r < 0 ? r : move(b, v, c);
+}
+
+typedef struct BeginWalk {
+        StoreBatch *batch;
+        const Vault *vault;
+        const char *service;
+        RecordList list;
+        size_t n_damaged;
+} BeginWalk;
 
 static int begin_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
         _cleanup_(credential_freep) Credential *c = record_new(&credential_type);
@@ -67,7 +77,7 @@ static int begin_visit(const StoreKey *key, const uint8_t *value, size_t size, v
                 return 0;
         }
         if (r >= 0)
-                r = begin_move(walk, c);
+                r = move(walk->batch, walk->vault, c);
         if (r >= 0)
                 r = record_list_add(&walk->list, c);
         if (r < 0)

@@ -191,3 +191,14 @@ void save_platform_object(Fixture *f, const PlatformObject *o) {
 void save_pinned_account(Fixture *f, const PinnedAccount *p) {
         SAVE(pinned_account_record_put(b, p));
 }
+
+void save_revocation(Fixture *f, const Vault *v, const char *service) {
+        _cleanup_(credential_freep) Credential *c = sample_credential(v->uid, service, "default"),
+                                               *there = NULL;
+        StoreBatch *b = batch_new();
+
+        save_credential(f, v, c);
+        assert_int_equal(credential_record_read(f->store, v, service, "default", &there), 0);
+        assert_int_equal(revocation_record_move(b, v, there), 0);
+        assert_int_equal(commit(f, b), 0);
+}

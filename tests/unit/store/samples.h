@@ -19,4 +19,6 @@ void save_flow(Fixture *f, const Vault *v, const Flow *flow);
 void save_client(Fixture *f, const Client *c);
 void save_agent_session(Fixture *f, const AgentSession *a);
 void save_platform_object(Fixture *f, const PlatformObject *o);
+/* Of a credential that is moved there; its place is free then. */
+void save_revocation(Fixture *f, const Vault *v, const char *service);
 void save_pinned_account(Fixture *f, const PinnedAccount *p);

@@ -28,7 +28,7 @@ typedef struct World {
 } World;
 
 /* Of a credential that is moved there and whose place is then taken again. */
-static void save_revocation(Fixture *f, const Vault *v, uint8_t fill) {
+static void save_revocation_of(Fixture *f, const Vault *v, uint8_t fill) {
         _cleanup_(credential_freep) Credential *c = sample_credential(v->uid, "linear", "default");
         StoreBatch *b = batch_new();
         Credential **list = NULL;
@@ -56,7 +56,7 @@ static void save_for(Fixture *f, uid_t uid, const char *user, const char *servic
         save_agent_session(f, s);
         save_pinned_account(f, account);
         save_flow(f, v, flow);
-        save_revocation(f, v, fill);
+        save_revocation_of(f, v, fill);
 }
 
 static void save_shared(Fixture *f) {

@@ -138,6 +138,8 @@ static void fill(World *w) {
                         flow->state = FLOW_QUARANTINED;
                         save_flow(f, v, flow);
                 }
+                if (uid % 4 == 1)
+                        save_revocation(f, v, "linear");
         }
         save_client(f, client);
         assert_int_equal(recovery_record_put(b, f->keyring, public, 7), 0);
@@ -162,6 +164,11 @@ static void assert_opens(World *w, uid_t uid) {
         assert_int_equal(flow_record_list(f->store, f->keyring, uid, &flows, &n), 0);
         assert_int_equal(n, uid % 4 == 0);
         flow_list_free(flows, n);
+        assert_int_equal(revocation_record_list(f->store, f->keyring, uid, &list, &n), 0);
+        assert_int_equal(n, uid % 4 == 1);
+        if (n > 0)
+                assert_string_equal(secret_text(list[0]->refresh_token), "refresh-token-canary");
+        credential_list_free(list, n);
 }
 
 /* All is there under the new key, and the store is done with the old one. */
@@ -532,7 +539,7 @@ static void check_counts_and_finds_damage(void **state) {
         fill(w);
         assert_int_equal(on_fiber(w, check_now), 0);
         assert_int_equal(checked.n_vaults, N_VAULTS);
-        assert_int_equal(checked.n_records, 3 * N_VAULTS + N_VAULTS / 4);
+        assert_int_equal(checked.n_records, 3 * N_VAULTS + N_VAULTS / 2);
         assert_int_equal(checked.n_clients, 1);
         assert_int_equal(checked.n_damaged + checked.n_other_damaged, 0);
         assert_false(checked.has_unknown);

@@ -123,6 +123,38 @@ static void what_changed_since_is_looked_at_again(void **state) {
         assert_int_equal(begun.list[0]->expires_usec, 7);
 }
 
+/* A user gives one account up: the service's others stay, and so does what was put in its place meanwhile. */
+static void one_alone_is_moved_as_it_was_read(void **state) {
+        Fixture *f = *state;
+        _cleanup_(vault_freep) Vault *alice = vault_of(f, 1000, "alice"), *bob = vault_of(f, 1001, "bob");
+        _cleanup_(credential_freep) Credential *held = NULL, *fresh = NULL;
+        StoreBatch *b = batch_new(), *put = batch_new(), *stale = batch_new(), *others = batch_new();
+
+        connect(f, alice, "notion", "default", 'a');
+        connect(f, alice, "notion", "work", 'b');
+        assert_int_equal(credential_record_read(f->store, alice, "notion", "default", &held), 0);
+        assert_int_equal(credential_record_read(f->store, alice, "notion", "default", &fresh), 0);
+        assert_int_equal(revocation_record_move(others, bob, held), -EINVAL);
+        (void)store_batch_free(others);
+        held->expires_usec = 7;
+        assert_int_equal(credential_record_put(put, alice, held), 0);
+        assert_int_equal(commit(f, put), 0);
+        assert_int_equal(revocation_record_move(stale, alice, fresh), 0);
+        assert_int_equal(commit(f, stale), STORE_CONFLICT); /* else the newer tokens would be lost unrevoked */
+        assert_int_equal(n_revocations(f, 1000), 0);
+
+        fresh = credential_free(fresh);
+        assert_int_equal(credential_record_read(f->store, alice, "notion", "default", &fresh), 0);
+        assert_int_equal(revocation_record_move(b, alice, fresh), 0);
+        assert_int_equal(commit(f, b), 0);
+        assert_int_equal(n_credentials(f, alice), 1);
+        assert_int_equal(n_revocations(f, 1000), 1);
+        held = credential_free(held);
+        assert_int_equal(revocation_record_read(f->store, alice, fresh->id, &held), 0);
+        assert_int_equal(held->expires_usec, 7);
+        assert_true(held->revoked_usec > 0);
+}
+
 static void damaged_one_keeps_no_other_from_being_revoked(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *alice = vault_of(f, 1000, "alice");
@@ -147,6 +179,7 @@ int main(void) {
                 TEST(what_is_revoked_is_out_of_use_and_keeps_its_tokens),
                 TEST(who_read_it_before_does_not_bring_it_back),
                 TEST(what_changed_since_is_looked_at_again),
+                TEST(one_alone_is_moved_as_it_was_read),
                 TEST(damaged_one_keeps_no_other_from_being_revoked),
         };
 

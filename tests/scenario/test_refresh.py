@@ -2,6 +2,7 @@
 """Refreshing (O6, T20, T21): once for a grant, durable before use, against a provider that rotates and finds reuse."""
 
 import base64
+import time
 import urllib.parse
 
 import pytest
@@ -93,3 +94,106 @@ def test_thousand_callers_of_one_grant_cause_one_refresh_beside_others_grants(n_
         assert len(set(tokens.values())) == len(crowd), "two users have the same token"
         assert {name: judged(world, token) for name, token in tokens.items()} == {name: swarm.account_of(name) for name in crowd}
         assert refreshes(world) == ({swarm.account_of(name): 1 for name in crowd}, 0)
+
+
+DEAD = {"path": "/token", "mode": "status"}
+
+
+def read(world, user="alice", code=None):
+    return world.json(user, "token", "notion", code=code)
+
+
+def pending_faults(world):
+    """How often faults are still to be applied: each request for a token uses one up."""
+    return sum(each["times"] for each in world.stack.http(world.stack.issuer + "/_fixture/tamper").json["pending"])
+
+
+@pytest.mark.parametrize("status,body", [
+    (400, {"error": "invalid_grant"}), (401, {"error": "invalid_grant"}), (403, {"error": "invalid_grant"}), (200, {"ok": False, "error": "invalid_grant"}),
+    (401, {"error": "invalid_client"})], ids=["400", "401", "403", "200-not-ok", "client-unknown"])
+def test_grant_that_has_ended_needs_a_new_connect_and_says_so_for_good(connected, status, body):
+    world = connected
+    aged(world)
+    world.stack.tamper({**DEAD, "status": status, "body": body, "times": 9})
+    answer = read(world, code=3)
+    assert answer["error"] == "io.vaultd.NotConnected" and "Notion" in answer["message"] and answer["hint"] == "Run: vaultctl connect notion"
+    assert pending_faults(world) == 8
+    assert read(world, code=3)["hint"] == "Run: vaultctl connect notion" and pending_faults(world) == 8, "a dead grant was asked for again"
+    aged(world)
+    entry = connection(world)
+    assert entry["state"] == "needs-reconnect" and body["error"] in entry["reason"]
+    assert "vaultctl connect notion" in world.vaultctl("alice", "status").stdout
+    assert any("connection has to be made again" in line and "uid 1001" in line and body["error"] in line for line in world.log("vaultd").splitlines())
+    # It goes on with the consent that is asked for.
+    world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
+    world.connect("alice")
+    assert connection(world)["state"] == "active" and account_of(world, token_of(world)) == (200, "alice@notion.test")
+
+
+@pytest.mark.parametrize("fault", [{**DEAD, "status": 503}, {**DEAD, "status": 502}, {**DEAD, "status": 429, "headers": {"Retry-After": "7"}},
+                                   {"path": "/token", "mode": "fail"}], ids=["503", "502", "429", "500"])
+def test_server_in_trouble_is_asked_again_later_and_costs_no_grant(connected, fault):
+    world = connected
+    aged(world)
+    world.stack.tamper({**fault, "times": 9})
+    for _ in range(3):      # one request, then a pause of which everybody is told
+        assert read(world, code=6)["error"] == "io.vaultd.UpstreamFailed"
+    assert pending_faults(world) == 8 and connection(world)["state"] == "active"
+    if "headers" in fault:
+        assert "tried again in 7 s" in read(world)["message"] or "tried again in 6 s" in read(world)["message"]
+    aged(world)             # forgets the pause
+    world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
+    assert account_of(world, token_of(world)) == (200, "alice@notion.test") and refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
+def test_good_token_is_used_to_its_end_while_no_new_one_can_be_had(connected):
+    world = connected
+    old = token_of(world)
+    aged(world, HOUR - 45)      # in its last minute
+    world.stack.tamper({**DEAD, "status": 503, "times": 9})
+    assert token_of(world) == old and token_of(world) == old and pending_faults(world) == 8
+    # A provider that hangs keeps nobody waiting who has a token.
+    aged(world, HOUR - 40)
+    world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
+    world.stack.tamper({"path": "/token", "mode": "slow", "delay_ms": 6000})
+    begun = time.monotonic()
+    assert token_of(world) == old and time.monotonic() - begun < 5
+    # And when it answers after all, that is not lost.
+    wait_for(lambda: refreshes(world)[0], what="the refresh was given up with its caller")
+    wait_for(lambda: token_of(world) != old, what="what nobody waited for was thrown away")
+
+
+def test_lost_answer_is_asked_for_once_more_and_then_the_grant_has_ended(connected):
+    """The provider is strict: the token that went out was used up, and its coming back ends the grant."""
+    world = connected
+    aged(world)
+    world.stack.tamper({"token": "cut"})
+    assert read(world, code=3)["hint"] == "Run: vaultctl connect notion"
+    assert refreshes(world) == ({"alice@notion.test": 1}, 1) and connection(world)["state"] == "needs-reconnect"
+
+
+def test_lost_answer_is_asked_for_once_more_where_the_server_bears_with_it():
+    with World(provider_options=("--lenient",)) as world:
+        world.configure(policy=READERS)
+        world.restart_vaultd()
+        world.connect("alice")
+        aged(world)
+        world.stack.tamper({"token": "cut"})
+        assert account_of(world, token_of(world)) == (200, "alice@notion.test")
+        assert refreshes(world) == ({"alice@notion.test": 2}, 0) and connection(world)["state"] == "active"
+        # Lost twice in a row: no third try, also not after a restart, and no state that is better than what is known.
+        aged(world, 4 * HOUR)
+        world.stack.tamper({"token": "cut", "times": 9})
+        assert read(world, code=3)["hint"] == "Run: vaultctl connect notion" and pending_faults(world) == 7
+        aged(world, 4 * HOUR)
+        assert read(world, code=3)["error"] == "io.vaultd.NotConnected" and pending_faults(world) == 7
+        assert connection(world)["state"] == "needs-reconnect" and "lost" in connection(world)["reason"]
+
+
+def test_answer_without_a_refresh_token_leaves_the_old_one_in_force(connected):
+    world = connected
+    aged(world)
+    world.stack.tamper({**DEAD, "status": 200, "body": {"access_token": "short-lived", "token_type": "Bearer", "expires_in": "10"}})
+    assert token_of(world) == "short-lived"
+    aged(world, 3 * HOUR)
+    assert account_of(world, token_of(world)) == (200, "alice@notion.test") and refreshes(world) == ({"alice@notion.test": 1}, 0)

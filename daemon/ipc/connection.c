@@ -271,21 +271,36 @@ static const char *reason_to_string(int error) {
         }
 }
 
+/* What is wrong with the message does not concern the calls before it: their answers still go out, as after a client's end. */
+static bool connection_owes_answers(const Connection *c, int error) {
+        return (error == -EBADMSG || error == -EMSGSIZE || error == -ENOBUFS) &&
+               c->state == CONNECTION_IDLE && c->output.size > 0 && !c->is_hung_up;
+}
+
+static void connection_step_failed(Connection *c, int error) {
+        /* -EPERM has had its own line. */
+        if (error != -EPIPE && error != -ECONNRESET && error != -EPERM)
+                log_budget_line(c->server->log, LOG_INFO, c->payer, "closing a connection of uid %u: %s",
+                                (unsigned)c->principal.uid, reason_to_string(error));
+        if (connection_owes_answers(c, error)) {
+                input_done(c);
+                c->state = CONNECTION_FLUSHING;
+        } else
+                connection_end(c, error);
+}
+
 void connection_step(Connection *c) {
         int r = connection_work(c);
 
         if (c->state == CONNECTION_DEAD)
                 return;
-        if (r >= 0)
-                r = connection_update_interest(c);
-        if (r < 0) {
-                /* -EPERM has had its own line. */
-                if (r != -EPIPE && r != -ECONNRESET && r != -EPERM)
-                        log_budget_line(c->server->log, LOG_INFO, c->payer,
-                                        "closing a connection of uid %u: %s", (unsigned)c->principal.uid,
-                                        reason_to_string(r));
-                connection_end(c, r);
+        if (r < 0)
+                connection_step_failed(c, r);
+        if (c->state == CONNECTION_DEAD)
                 return;
-        }
-        connection_reconsider(c);
+        r = connection_update_interest(c);
+        if (r < 0)
+                connection_end(c, r);
+        else
+                connection_reconsider(c);
 }

@@ -298,6 +298,25 @@ static void pipelined_calls_are_answered_in_order(void **state) {
         assert_null(hear(h, fd));
 }
 
+/* More than the socket holds, so that some is still to be sent when the bad message is read. */
+static void bad_message_takes_no_answers_away(void **state) {
+        Host *h = *state;
+        _cleanup_(closep) int fd = client_new(h, USER);
+
+        for (unsigned i = 0; i < 3; i++)
+                say(fd, "{\"method\":\"test.Big\"}");
+        say(fd, "garbage");
+        say(fd, "{\"method\":\"test.Echo\"}");
+        turn_all(h);
+        for (unsigned i = 0; i < 3; i++) {
+                const char *got = hear(h, fd);
+
+                assert_non_null(got);
+                assert_true(strlen(got) > BIG);
+        }
+        assert_ended(h, fd);
+}
+
 static void oneway_gets_no_answer(void **state) {
         Host *h = *state;
         _cleanup_(closep) int fd = client_new(h, USER);
@@ -593,6 +612,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
                 TEST(message_may_come_byte_by_byte),
                 TEST(pipelined_calls_are_answered_in_order),
+                TEST(bad_message_takes_no_answers_away),
                 TEST(oneway_gets_no_answer),
                 TEST(more_streams_with_continues),
                 TEST(unknown_and_failing_calls_are_answered_by_name),

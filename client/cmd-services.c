@@ -13,6 +13,7 @@
 #include "json/object.h"
 
 static int add_row(Table *table, json_object *service, Fault *fault) {
+        bool is_set_up = !json_string(service, "notSetUp");
         const char *name, *title, *url, *custody;
         json_object *account = NULL;
         bool is_connected = false;
@@ -27,10 +28,24 @@ static int add_row(Table *table, json_object *service, Fault *fault) {
         (void)json_get_object(service, "account", &account);
         table_add(table, name);
         table_add(table, title);
-        table_add(table, !is_connected ? "no" : account ? account_name(account) : "yes");
+        table_add(table, account        ? account_name(account)
+                         : is_connected ? "yes"
+                         : is_set_up    ? "no"
+                                        : "not set up");
         table_add(table, custody);
         table_add(table, url);
         return 0;
+}
+
+/* For administrators: one paragraph for each service that is not set up yet. */
+static void say_what_is_lacking(const Context *c, json_object *services) {
+        for (size_t i = 0; i < json_object_array_length(services); i++) {
+                json_object *service = json_object_array_get_idx(services, i);
+                const char *lacks = json_string(service, "notSetUp");
+
+                if (lacks)
+                        say(c, "%s", lacks);
+        }
 }
 
 static ExitCode run(const Context *c, const Arguments *a) {
@@ -60,6 +75,7 @@ static ExitCode run(const Context *c, const Arguments *a) {
         else {
                 table_print(c, table, 0);
                 say(c, "%s", "");
+                say_what_is_lacking(c, services);
                 say(c, "Connect one with: vaultctl connect SERVICE");
         }
         return EXIT_CODE_DONE;
@@ -72,6 +88,8 @@ const Command command_services = {
         .help = "Custody says where a credential is kept: host (here), platform (in your vault\n"
                 "on the Claude Platform), mirror (here, with short-lived copies there while a\n"
                 "session of yours runs).\n\n"
+                "A service that is not set up needs something of an administrator first; what\n"
+                "it is, and in which file, stands below the list.\n\n"
                 "Example:\n  vaultctl services\n",
         .run = run,
 };

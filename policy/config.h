@@ -137,7 +137,7 @@ typedef struct Config {
         char *platform_url;     /* Url=, default https://api.anthropic.com */
         char *platform_version; /* Version=, default 2023-06-01 */
         char *platform_model;   /* Model=, default claude-opus-4-5 */
-        char **session_servers; /* Servers=: what `session start` uses without --server; NULL: the only configured service */
+        char **session_servers; /* Servers=: what `session start` uses without --server; NULL: the only service, or the only one that policy mentions */
         uint64_t adopt_wait_usec; /* AdoptWait=: how long a cut create is looked for before a new one; default 10s */
         /* [Http] */
         char *ca_file;        /* CaFile= */

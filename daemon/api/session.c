@@ -74,8 +74,10 @@ static int draft_add(Manager *m, const Vault *vault, const char *reference, Draf
         return 0;
 }
 
-/* The host's default: what Servers= says, else the one service there is. */
+/* The host's default: what Servers= says, else the one service there is; of several, the one of which policy lets a session use anything. */
 static int draft_defaults(Manager *m, const Vault *vault, Draft *d, Failure *failure) {
+        const ServiceProfile *only = m->config->n_services == 1 ? m->config->services : NULL;
+        size_t n = 0;
         int r = 0;
 
         if (m->config->session_servers) {
@@ -83,8 +85,13 @@ static int draft_defaults(Manager *m, const Vault *vault, Draft *d, Failure *fai
                         r = draft_add(m, vault, *s, d, failure);
                 return r;
         }
-        if (m->config->n_services == 1)
-                return draft_add(m, vault, m->config->services[0].name, d, failure);
+        for (size_t i = 0; i < m->config->n_services && m->config->n_services > 1; i++)
+                if (config_find_server(m->config, m->config->services[i].name)) {
+                        only = &m->config->services[i];
+                        n++;
+                }
+        if (only && n <= 1)
+                return draft_add(m, vault, only->name, d, failure);
         return failure_set(failure, FAILURE_NOT_CONFIGURED, "Run: vaultctl session start --server NAME",
                         "this host has several services and no default for sessions");
 }

@@ -149,11 +149,9 @@ static int status_connections(Manager *m, const Vault *vault, json_object *array
 }
 
 static json_object *flow_to_json(Manager *m, const Flow *f) {
-        static const char *const states[] = { "pending", "continued", "exchanging", "quarantined",
-                "revoking" };
         const ServiceProfile *p = config_find_service(m->config, f->service);
         json_object *o = json_build("flow", 's', f->id, "service", 's', f->service, "title", 's',
-                        p ? p->title : f->service, "state", 's', states[f->state], "expires", 'i',
+                        p ? p->title : f->service, "state", 's', flow_state_to_string(f->state), "expires", 'i',
                         (int64_t)f->expires_usec, NULL);
 
         if (o && f->state == FLOW_QUARANTINED)
@@ -219,7 +217,12 @@ static int method_status(Call *call, json_object *parameters, void *userdata) {
         return r;
 }
 
-static json_object *service_to_json(Manager *m, const ServiceProfile *p, const Credential *c) {
+static int service_to_json(Manager *m, const ServiceProfile *p, const Credential *c, json_object **ret) {
+        Failure lacks = {};
+        int r = oauth_check_set_up(m->oauth, p, &lacks);
+
+        if (r < 0)
+                return r;
         json_object *o = json_build("name", 's', p->name, "title", 's', p->title, "url", 's', p->url,
                         "custody", 's',
                         custody_to_string(c ? (Custody)c->custody : oauth_custody(p, m->platform != NULL)),
@@ -227,7 +230,11 @@ static json_object *service_to_json(Manager *m, const ServiceProfile *p, const C
 
         if (o && c)
                 (void)json_add(o, "account", account_to_json(c->account_id, c->account_name));
-        return o;
+        if (o && r == FAILED)
+                (void)json_add_string(o, "notSetUp", lacks.message);
+        failure_done(&lacks);
+        *ret = o;
+        return o ? 0 : -ENOMEM;
 }
 
 static int method_services(Call *call, json_object *parameters, void *userdata) {
@@ -243,6 +250,7 @@ static int method_services(Call *call, json_object *parameters, void *userdata) 
         r = caller_if_any(m, call, &user, &vault, &failure);
         for (size_t i = 0; i < m->config->n_services && r == 0; i++) {
                 const ServiceProfile *p = &m->config->services[i];
+                json_object *service = NULL;
                 Credential **list = NULL;
                 size_t n = 0, k = 0;
 
@@ -251,7 +259,9 @@ static int method_services(Call *call, json_object *parameters, void *userdata) 
                 while (k < n && list[k]->state != CREDENTIAL_ACTIVE)
                         k++;
                 if (r == 0)
-                        r = json_object_array_add(array, service_to_json(m, p, k < n ? list[k] : NULL));
+                        r = service_to_json(m, p, k < n ? list[k] : NULL, &service);
+                if (r == 0)
+                        r = json_object_array_add(array, service);
                 credential_list_free(list, n);
         }
         r = r == 0 ? call_reply(call, json_build("services", 'o', TAKE_PTR(array), NULL))

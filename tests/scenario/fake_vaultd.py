@@ -167,6 +167,10 @@ class Terminal:
     def send(self, line):
         os.write(self.fd, line.encode() + b"\n")
 
+    def interrupt(self):
+        """^C."""
+        os.write(self.fd, b"\x03")
+
     def end_input(self):
         os.write(self.fd, b"\x04")
 
@@ -183,6 +187,7 @@ class Terminal:
 WHOAMI = {"uid": 1001, "user": "alice", "origin": "login", "session": "s1", "vault": {"id": "v1", "state": "active"}}
 ACCOUNT = {"id": "acc-1", "name": "Alice at Notion"}
 LINK = "http://127.0.0.1:631/connect/TICKET123"
+VERIFICATION = "https://provider.test/device"
 AUTHORIZATION = "https://provider.test/authorize?state=STATE&code_challenge=X"
 
 
@@ -191,6 +196,8 @@ def flow(state="pending", way="page", **changes):
              "expires": int((time.time() + 600) * 1e6)}
     if state == "pending" and way == "page":
         reply["link"] = LINK
+    elif state == "pending" and way == "device":
+        reply |= {"userCode": "WDJB-MJHT", "verificationUri": VERIFICATION, "verificationUriComplete": VERIFICATION + "?user_code=WDJB-MJHT"}
     elif state == "pending":
         reply["authorizationUrl"] = AUTHORIZATION
     else:

@@ -84,11 +84,11 @@ def test_whoami_json_always_has_session_and_vault():
 
 def test_claim_passes_the_code_and_says_connected():
     with FakeVaultd({"io.vaultd.Connect.Claim": CLAIMED}) as server:
-        result = run(server, "claim", "ABCD-1234")
+        result = run(server, "claim", "ABCD-1234", "--account", "acc-1")
         assert result.returncode == 0 and "Notion is connected as Alice at Notion (acc-1)." in result.stdout
-        assert documents(run(server, "claim", "-", "--json", stdin=" FROM-STDIN \n")) == [{"state": "connected", **CLAIMED}]
-        assert server.parameters_of("Connect.Claim") == [{"code": "ABCD-1234"}, {"code": "FROM-STDIN"}]
-        assert run(server, "claim", "-").returncode == 2
+        assert documents(run(server, "claim", "-", "--account=acc-1", "--json", stdin=" FROM-STDIN \n")) == [{"state": "connected", **CLAIMED}]
+        assert server.parameters_of("Connect.Claim") == [{"code": "ABCD-1234", "account": "acc-1"}, {"code": "FROM-STDIN", "account": "acc-1"}]
+        assert run(server, "claim", "-", "--account", "acc-1").returncode == 2
 
 
 def test_labels_reach_the_daemon():

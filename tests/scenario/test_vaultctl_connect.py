@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The conversation of `vaultctl connect`, on a real pseudo-terminal and from scripts."""
 
+import signal
+import subprocess
+import time
+
 import pytest
 
-from fake_vaultd import (ACCOUNT, AUTHORIZATION, CLAIMED, LINK, Error, FakeVaultd, Terminal, documents, environment, flow, run)
+from fake_vaultd import (ACCOUNT, AUTHORIZATION, CLAIMED, LINK, VAULTCTL, VERIFICATION, Error, FakeVaultd, Terminal, documents, environment, flow, run)
 
 REDIRECT = "http://127.0.0.1:631/callback/abc?code=SECRETCODE&state=STATE"
 
 
 def starts(conversation, message):
-    """Answers Start by the way that was asked for."""
-    if message["parameters"].get("way") == "paste":
+    """Answers Start by the way that was asked for; from afar by pasting, as where no page is published."""
+    way = message["parameters"].get("way")
+    if way == "paste":
         assert not message.get("more")
         conversation.send(flow(way="paste"))
+    elif way == "remote" and message["parameters"]["service"] != "published":
+        assert message["more"] is True
+        conversation.send(flow(way="paste"), continues=True)
     else:
         assert message["more"] is True
-        conversation.send(flow(), continues=True)
+        conversation.send(flow(way="device" if way == "device" else "page"), continues=True)
         if message["parameters"]["service"] != "slow":
             conversation.send(flow("quarantined"))
 
@@ -249,6 +257,171 @@ def test_qr_code_only_where_it_fits_and_the_link_is_public():
     assert "▀" not in screen(LINK)
     assert "▀" not in screen("https://vault.example/c/ABCDEF", columns=30)
     assert "▀" not in screen("https://vault.example/c/ABCDEF", rows=10)
+
+
+# Over SSH
+
+SSH = {"SSH_CONNECTION": "192.0.2.1 2 192.0.2.3 22"}
+
+
+def test_over_ssh_without_a_published_page_it_is_pasting():
+    with server_with() as server, Terminal(server, "connect", "notion", "--no-browser", env=environment(server, **SSH)) as terminal:
+        terminal.expect(AUTHORIZATION)
+        terminal.expect("ssh -L 631:127.0.0.1:631 alice@builder")
+        terminal.expect("vaultctl connect notion --page")
+        terminal.expect("Address:")
+        terminal.send(REDIRECT)
+        terminal.expect("[y/N]")
+        terminal.send("y")
+        terminal.expect("Notion is connected")
+        assert terminal.finish() == 0
+        assert [p["way"] for p in server.parameters_of("Connect.Start")] == ["remote"]
+
+
+def test_over_ssh_a_published_page_is_the_page():
+    with server_with() as server:
+        result = run(server, "connect", "published", "--no-browser", stdin="C\n", env=environment(server, **SSH))
+        assert result.returncode == 0 and LINK in result.stdout.splitlines()
+        assert server.parameters_of("Connect.Claim") == [{"flow": "f1", "code": "C"}]
+
+
+@pytest.mark.parametrize("words,variables,way", [
+    ((), {}, "page"), (("--page",), SSH, "page"), (("--paste", "--yes"), SSH, "paste"), ((), {**SSH, "BROWSER": "true"}, "page"),
+    (("--no-browser",), {**SSH, "BROWSER": "true"}, "remote"), ((), {"SSH_TTY": "/dev/pts/3"}, "remote")])
+def test_way_by_where_the_browser_is(words, variables, way):
+    with server_with() as server:
+        run(server, "connect", "published", *words, stdin=(REDIRECT if way == "paste" else "C") + "\n", env=environment(server, **variables))
+        assert [p["way"] for p in server.parameters_of("Connect.Start")] == [way]
+
+
+# By a device code
+
+def test_device_code_is_shown_and_the_account_agreed_to():
+    with server_with() as server, Terminal(server, "connect", "notion", "--device") as terminal:
+        terminal.expect("Connecting Notion for alice on builder.")
+        terminal.expect("WDJB-MJHT")
+        terminal.expect("give the code to nobody")
+        terminal.expect("Connect Notion as Alice at Notion (acc-1)? [y/N]")
+        assert server.parameters_of("Connect.Claim") == [] and f"\x1b]8;;{VERIFICATION}\x1b\\{VERIFICATION}\x1b]8;;\x1b\\" in terminal.text.splitlines()
+        terminal.send("y")
+        terminal.expect("Notion is connected")
+        assert terminal.finish() == 0
+        assert server.parameters_of("Connect.Start") == [{"service": "notion", "way": "device"}]
+        assert server.parameters_of("Connect.Claim") == [{"flow": "f1", "account": "acc-1"}]
+
+
+def test_device_address_reaches_no_browser_program(tmp_path):
+    browser = recorder(tmp_path)
+    with server_with() as server:
+        result = run(server, "connect", "notion", "--device", "--yes", "--json", env=environment(server, BROWSER=str(browser)))
+        assert result.returncode == 0 and [d["state"] for d in documents(result)] == ["pending", "quarantined", "connected"]
+        assert documents(result)[0]["userCode"] == "WDJB-MJHT" and arguments_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("changes", [{"verificationUri": "http://127.0.0.1/device"}, {"verificationUri": "https://x@provider.test/"}, {"verificationUri": "javascript:x"},
+                                     {"userCode": ""}, {"userCode": "x" * 65}, {"userCode": None}])
+def test_device_prompt_that_cannot_be_shown_is_refused(changes):
+    prompt = {name: value for name, value in flow(way="device", **changes).items() if value is not None}
+    with server_with(Start=[prompt, flow("quarantined")]) as server:
+        result = run(server, "connect", "notion", "--device", "--yes")
+        assert result.returncode == 1 and server.parameters_of("Connect.Claim") == []
+
+
+@pytest.mark.parametrize("words", [("--device", "--paste"), ("--page", "--token-stdin"), ("--page", "--paste", "--device")])
+def test_one_way_at_a_time(words):
+    with server_with() as server:
+        assert run(server, "connect", "notion", *words).returncode == 2 and server.parameters_of("Connect.Start") == []
+
+
+# ^C
+
+@pytest.mark.parametrize("words,prompt", [
+    (("notion", "--no-browser"), "Code shown on the page:"), (("slow", "--no-browser"), "Waiting for the browser"), (("notion", "--paste"), "Address:"),
+    (("slow", "--device"), "Waiting for the approval"), (("notion", "--device"), "[y/N]")])
+def test_interrupt_gives_the_flow_up(words, prompt):
+    with server_with() as server, Terminal(server, "connect", *words) as terminal:
+        terminal.expect(prompt)
+        terminal.interrupt()
+        terminal.expect("Given up, nothing was connected")
+        assert terminal.finish() == 1
+        assert server.parameters_of("Connect.Cancel") == [{"flow": "f1"}] and server.parameters_of("Connect.Claim") == []
+
+
+def test_interrupt_at_the_question_of_pasting_gives_the_flow_up():
+    with server_with() as server, Terminal(server, "connect", "notion", "--paste") as terminal:
+        terminal.expect("Address:")
+        terminal.send(REDIRECT)
+        terminal.expect("[y/N]")
+        terminal.interrupt()
+        terminal.expect("Given up")
+        assert terminal.finish() == 1
+        assert server.parameters_of("Connect.Cancel") == [{"flow": "f1"}] and server.parameters_of("Connect.Claim") == []
+
+
+def silent(conversation, message):
+    """Answers nothing, as while a service takes its time."""
+
+
+def test_interrupt_while_vaultd_works_ends_the_command_at_once():
+    for methods, words, cancelled in (({"Start": silent}, ("notion",), []), ({"Paste": silent}, ("notion", "--paste"), [{"flow": "f1"}])):
+        with server_with(**methods) as server, Terminal(server, "connect", *words, "--no-browser") as terminal:
+            if "--paste" in words:
+                terminal.expect("Address:")
+                terminal.send(REDIRECT)
+            deadline = time.monotonic() + 10
+            while not server.parameters_of("Connect." + next(iter(methods))) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            terminal.interrupt()
+            terminal.expect("Given up", timeout=5)
+            assert terminal.finish() == 1 and server.parameters_of("Connect.Cancel") == cancelled
+
+
+def test_interrupt_of_a_script_is_a_document(tmp_path):
+    with server_with() as server:
+        for ignore in (False, True):
+            process = subprocess.Popen([VAULTCTL, "connect", "slow", "--no-browser", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       env=environment(server), text=True, preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignore else None)
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            if ignore:      # a job in the background
+                time.sleep(1)
+                assert process.poll() is None
+                process.kill()
+                process.communicate()
+                continue
+            out, err = process.communicate(timeout=15)
+            assert process.returncode == 1 and err == "" and '"io.vaultd.client.Interrupted"' in out
+        assert server.parameters_of("Connect.Cancel") == [{"flow": "f1"}]
+
+
+def test_browser_can_be_interrupted_though_we_cannot(tmp_path):
+    script = tmp_path / "browser"
+    script.write_text(f"#!/usr/bin/python3\nimport signal\nopen('{tmp_path}/blocked', 'w').write(str(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))))\n")
+    script.chmod(0o755)
+    with server_with() as server:
+        assert run(server, "connect", "notion", stdin="C\n", env=environment(server, BROWSER=str(script))).returncode == 0
+    assert (tmp_path / "blocked").read_text() == "[]"
+
+
+# Claiming elsewhere
+
+def test_claim_without_a_terminal_needs_the_account():
+    with server_with() as server:
+        for words in (("CODE",), ("-",), ()):
+            result = run(server, "claim", *words, stdin="CODE\n")
+            assert result.returncode == 2 and "--account" in result.stderr and server.parameters_of("Connect.Claim") == []
+        assert run(server, "claim", "CODE", "--account", "acc-1").returncode == 0
+        assert run(server, "claim", "-", "--account", "acc-1", stdin=" CODE \n").returncode == 0
+        assert run(server, "claim", "--account", "acc-1").returncode == 0
+        assert server.parameters_of("Connect.Claim") == [{"code": "CODE", "account": "acc-1"}] * 2 + [{"account": "acc-1"}]
+
+
+def test_claim_on_a_terminal_needs_only_the_code():
+    with server_with() as server, Terminal(server, "claim") as terminal:
+        terminal.expect("Code shown on the page:")
+        terminal.send("CODE")
+        terminal.expect("Notion is connected")
+        assert terminal.finish() == 0 and server.parameters_of("Connect.Claim") == [{"code": "CODE"}]
 
 
 # By pasting

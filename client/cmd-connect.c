@@ -85,22 +85,22 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
 const Command command_connect = {
         .name = "connect",
-        .synopsis = "SERVICE [--as LABEL] [--page | --paste | --device | --token-stdin] [OPTIONS]",
+        .synopsis = "SERVICE [--as LABEL] [--page | --paste | --device] [OPTIONS]",
         .summary = "Connect a service to your vault",
         .help = "Prints a link to a page of this host. You agree at the service, the page then\n"
-                "shows a code, and the code typed here makes the connection yours. Over SSH, where\n"
-                "no public page is set up, it is --paste unless $BROWSER is set; the ssh -L line\n"
-                "that makes the page work is printed too. ^C gives the connection up.\n\n"
+                "shows a code, and the code typed here makes the connection yours. Over SSH, and\n"
+                "without a public page, it is --paste unless $BROWSER is set; the ssh -L line that\n"
+                "makes the page work is printed too. ^C gives the connection up.\n\n"
                 "  --as LABEL         Name for a second account of the same service\n"
                 "  --page             By the page, also over SSH\n"
                 "  --paste            No page: open the service's own address in any browser and\n"
                 "                     paste back the address where it ends\n"
-                "  --device           No page: approve a code at the service, in any browser; where\n"
-                "                     an administrator has allowed it\n"
+                "  --device           No page: approve a code at the service, in any browser,\n"
+                "                     where an administrator has allowed it\n"
                 "  --token-stdin      For services that hand out tokens by hand: reads one from\n"
                 "                     standard input, or asks for it without showing it\n"
-                "  --scope SCOPE      Ask for this right too, beside those asked for before; several\n"
-                "                     in one word with blanks in between\n"
+                "  --scope SCOPE      Ask for this right too, beside those asked for before;\n"
+                "                     several in one word with blanks in between\n"
                 "  --no-browser       Only print the link; start neither $BROWSER nor xdg-open\n"
                 "  --replace-account  Allow another account than the one connected before\n"
                 "  --account ID       Accept this account only; with --paste, --device and\n"

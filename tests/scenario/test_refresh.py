@@ -2,13 +2,16 @@
 """Refreshing (O6, T20, T21): once for a grant, durable before use, against a provider that rotates and finds reuse."""
 
 import base64
+import contextlib
+import json
+import subprocess
 import time
 import urllib.parse
 
 import pytest
 import swarm
 from test_token import READERS, account_of
-from world import ACCOUNTS, World, wait_for
+from world import ACCOUNTS, World, as_user, wait_for
 
 HOUR = 3600
 
@@ -197,3 +200,85 @@ def test_answer_without_a_refresh_token_leaves_the_old_one_in_force(connected):
     assert token_of(world) == "short-lived"
     aged(world, 3 * HOUR)
     assert account_of(world, token_of(world)) == (200, "alice@notion.test") and refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
+# What ends a connection while its refresh is under way: the provider has given new tokens by then, and holds its answer back.
+
+@contextlib.contextmanager
+def refresh_under_way(world, hold_ms=2500):
+    """vaultctl token waits for an answer that the provider holds back; yields its process."""
+    aged(world)
+    world.stack.tamper({"path": "/token", "mode": "hold", "delay_ms": hold_ms})
+    reader = subprocess.Popen(world.command("--json", "token", "notion"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              env=world.environment(), **as_user("alice"))
+    try:
+        wait_for(lambda: refreshes(world)[0].get("alice@notion.test"), what="no refresh began")
+        yield reader
+    finally:
+        if reader.poll() is None:
+            reader.kill()
+        reader.communicate()
+
+
+def heard(reader, within):
+    begun = time.monotonic()
+    answer = json.loads(reader.communicate(timeout=30)[0])
+    assert time.monotonic() - begun < within, "it was kept waiting"
+    return answer
+
+
+def admin(world, method, **parameters):
+    answer = world.caller("root", "control").reply(f"io.vaultd.Admin.{method}", parameters)
+    assert "error" not in answer, answer
+    return answer["parameters"]
+
+
+@pytest.mark.parametrize("end", [
+    lambda world: admin(world, "Revoke", uid=1001), lambda world: world.json("alice", "disconnect", "notion"),
+    lambda world: admin(world, "DestroyVault", uid=1001)], ids=["admin-revoke", "disconnect", "vault-destroyed"])
+def test_what_ends_during_its_refresh_stays_ended_and_the_new_tokens_are_revoked(connected, end):
+    world = connected
+    with refresh_under_way(world) as reader:
+        end(world)
+        assert heard(reader, 3)["error"] in ("io.vaultd.Revoked", "io.vaultd.NotConnected")
+    wait_for(lambda: world.grants("alice@notion.test") == (0, 0), what="tokens that nobody holds live on at the provider")
+    time.sleep(0.5)
+    assert world.json("alice", "status")["connections"] == [] and read(world)["error"] == "io.vaultd.NotConnected"
+    aged(world)
+    assert world.json("alice", "status")["connections"] == []
+
+
+def test_kill_switch_does_not_wait_for_a_refresh(connected):
+    with refresh_under_way(connected, 8000) as reader:
+        admin(connected, "Revoke", uid=1001)
+        assert heard(reader, 1)["error"] == "io.vaultd.Revoked"
+
+
+def test_vault_that_is_locked_during_a_refresh_gives_nothing_and_has_lost_nothing(connected):
+    world = connected
+    with refresh_under_way(world) as reader:
+        admin(world, "Lock", uid=1001)
+        assert heard(reader, 1)["error"] == "io.vaultd.Revoked"
+    assert read(world)["error"] == "io.vaultd.VaultClosed"
+    wait_for(lambda: "token refreshed" in world.log("vaultd"), what="the new tokens were thrown away")
+    admin(world, "Unlock", uid=1001)
+    assert account_of(world, token_of(world)) == (200, "alice@notion.test") and refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
+def test_keys_that_are_changed_during_a_refresh_do_not_lose_it(connected):
+    world = connected
+    with refresh_under_way(world) as reader:
+        done = world.vaultctl("root", "--socket", str(world.sockets["control"]), "admin", "rekey", "--kek-file", str(world.kek))
+        assert done.returncode == 0, done
+        token = heard(reader, 5)["token"]
+    assert account_of(world, token) == (200, "alice@notion.test") and token_of(world) == token and refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
+def test_new_consent_during_a_refresh_is_what_stays(connected):
+    world = connected
+    with refresh_under_way(world, 5000) as reader:
+        world.connect("alice")
+        heard(reader, 6)
+    time.sleep(0.5)
+    assert connection(world)["state"] == "active" and account_of(world, token_of(world)) == (200, "alice@notion.test")
+    assert refreshes(world) == ({"alice@notion.test": 1}, 0)

@@ -85,12 +85,12 @@ static ExitCode run(const Context *c, const Arguments *a) {
 
 const Command command_connect = {
         .name = "connect",
-        .synopsis = "SERVICE [--as LABEL] [--page | --paste | --device] [OPTIONS]",
+        .synopsis = "SERVICE [--as LABEL] [--paste | --device] [OPTIONS]",
         .summary = "Connect a service to your vault",
         .help = "Prints a link to a page of this host. You agree at the service, the page then\n"
                 "shows a code, and the code typed here makes the connection yours. Over SSH, and\n"
-                "without a public page, it is --paste unless $BROWSER is set; the ssh -L line that\n"
-                "makes the page work is printed too. ^C gives the connection up.\n\n"
+                "without a public page, it is --paste unless $BROWSER is set; the ssh -L line\n"
+                "that makes the page work is printed too. ^C gives the connection up.\n\n"
                 "  --as LABEL         Name for a second account of the same service\n"
                 "  --page             By the page, also over SSH\n"
                 "  --paste            No page: open the service's own address in any browser and\n"

@@ -92,9 +92,7 @@ def load_browser(path):
 
 
 class User:
-    """The model is (vault, flow, connected): the vault's id or None, (id, state) of the flow or None, whether notion is connected.
-
-    A disconnect that was cut short stays as "disconnecting", which nothing uses and a second disconnect ends."""
+    """The model is (vault, flow, connected): the vault's id or None, (id, state) of the flow or None, whether notion is connected."""
 
     def __init__(self, vaultd, rng, browser, ca, account):
         self.vaultd, self.rng, self.browser, self.ca, self.account = vaultd, rng, browser, ca, account
@@ -167,8 +165,7 @@ class User:
         self.flow = None
 
     def disconnect(self):
-        allowed = [(self.vault, self.flow, connected) for connected in (False, "disconnecting")]
-        self._acts("disconnect", allowed, "io.vaultd.Connect.Disconnect", service="notion")
+        self._acts("disconnect", [(self.vault, self.flow, False)], "io.vaultd.Connect.Disconnect", service="notion")
         self.connected = False
 
     def act(self):

@@ -53,17 +53,10 @@ static int conclude_reconnect(Check *check, const ServiceProfile *p, const Crede
         return r;
 }
 
-/* The rights are too few for what was asked: the token is good, and the command that widens it is named. */
+/* The rights are too few for what was asked: the token is good, and where a command would widen it, that is named. */
 static int conclude_narrow(Check *check, const ServiceProfile *p, const Credential *c) {
-        const char *scope = check->probe.scope;
-        bool is_default = streq(c->label, "default");
-
-        if (scope && asprintf(&check->hint, "Run: vaultctl connect %s%s%s --scope '%s'", p->name,
-                                     is_default ? "" : " --as ", is_default ? "" : c->label, scope) < 0) {
-                check->hint = NULL;
-                return -ENOMEM;
-        }
-        return conclude_text(check, CHECK_VALID, check->probe.reason);
+        check->verdict = CHECK_VALID;
+        return step_up_advice(p, c, check->probe.scope, &check->reason, &check->hint);
 }
 
 /* Once with the token as it is, and once more with the one that came in place of a refused one. */
@@ -148,6 +141,21 @@ static int check_in_turn(Oauth *o, const ServiceProfile *p, Vault **vault, Crede
                                                     : check_by_probe(o, p, vault, c, tool, check);
 }
 
+/* What was found out may be in the record by now. If that cannot be read, what is in hand is as good as before. */
+static void read_again(Oauth *o, Vault **vault, Credential **c) {
+        _cleanup_(credential_freep) Credential *fresh = NULL;
+        _cleanup_(vault_freep) Vault *v = NULL;
+
+        if (vault_record_read(o->store, o->keyring, (*c)->uid, &v) < 0 || !streq(v->id, (*vault)->id) ||
+                        credential_record_read(o->store, v, (*c)->service, (*c)->label, &fresh) < 0 ||
+                        !streq(fresh->id, (*c)->id))
+                return;
+        (void)vault_free(*vault);
+        *vault = TAKE_PTR(v);
+        (void)credential_free(*c);
+        *c = TAKE_PTR(fresh);
+}
+
 int oauth_check(Oauth *o, Vault **vault, Credential **c, const char *tool, Check *ret) {
         const ServiceProfile *p = config_find_service(o->config, (*c)->service);
         Failure failure = {};
@@ -176,6 +184,7 @@ int oauth_check(Oauth *o, Vault **vault, Credential **c, const char *tool, Check
                 }
                 if (r == FAILED)
                         r = conclude_failure(&check, &failure);
+                read_again(o, vault, c);
         }
         failure_done(&failure);
         if (r < 0) {

@@ -24,9 +24,10 @@ static void check_endpoints(ServiceProfile *p, FaultList *faults) {
                 fault_add(faults, p->file, p->line,
                                 "AuthorizationEndpoint=, TokenEndpoint= and RevocationEndpoint= go with "
                                 "Auth=oauth or Auth=both only");
-        if (p->issuer && !has_static)
+        if (p->client_metadata_url && (p->client_id || has_static || !service_takes_grants(p)))
                 fault_add(faults, p->file, p->line,
-                                "Issuer= needs AuthorizationEndpoint= and TokenEndpoint=");
+                                "ClientMetadataUrl= is for authorization servers that are discovered, and has "
+                                "no use beside ClientId=");
         if (p->client_auth == CLIENT_AUTH_NONE && p->client_secret_file)
                 fault_add(faults, p->file, p->line, "ClientAuth=none has no use for ClientSecretFile=");
         if (p->client_auth >= CLIENT_AUTH_BASIC && p->client_id && !p->client_secret_file)
@@ -55,8 +56,15 @@ static void check_account(ServiceProfile *p, FaultList *faults) {
                 fault_add(faults, p->file, p->line,
                                 "Account=token asks nobody else: AccountTool= and AccountUrl= are of no "
                                 "use");
-        if (p->account_source == ACCOUNT_SOURCE_TOKEN && !service_takes_grants(p))
-                fault_add(faults, p->file, p->line, "Account=token goes with Auth=oauth or Auth=both only");
+        if (p->account_source != ACCOUNT_SOURCE_AUTO && !service_takes_grants(p))
+                fault_add(faults, p->file, p->line,
+                                "Account=token and Account=none go with Auth=oauth or Auth=both only");
+        if (p->account_source == ACCOUNT_SOURCE_NONE &&
+                        (p->account_tool || p->account_url || p->account_match ||
+                                        p->paste_back == PASTE_BACK_MATCH))
+                fault_add(faults, p->file, p->line,
+                                "Account=none says that nobody knows the account: AccountTool=, AccountUrl=, "
+                                "AccountMatch= and PasteBack=match need one");
         if (p->account_tool && p->account_url)
                 fault_add(faults, p->file, p->line, "AccountTool= and AccountUrl= exclude each other");
         if (p->account_arguments && !p->account_tool)

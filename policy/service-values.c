@@ -82,12 +82,12 @@ int value_client_auth(
 int value_account_source(
                 const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         static const char *const words[] = {
-                [ACCOUNT_SOURCE_AUTO] = "auto", [ACCOUNT_SOURCE_TOKEN] = "token"
+                [ACCOUNT_SOURCE_AUTO] = "auto", [ACCOUNT_SOURCE_TOKEN] = "token", [ACCOUNT_SOURCE_NONE] = "none"
         };
         int i = word_index(value, words, ELEMENTSOF(words));
 
         if (i < 0)
-                return expect(expected, "auto or token");
+                return expect(expected, "auto, token or none");
         *(AccountSource *)field = (AccountSource)i;
         return 0;
 }
@@ -121,6 +121,17 @@ static int identifier_set(const char *value, void *field, char expected[static E
 }
 
 int value_issuer(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        return identifier_set(value, field, expected);
+}
+
+int value_client_metadata_url(
+                const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
+        const char *host = startswith(value, "https://");
+        const char *path = host ? strchr(host, '/') : NULL;
+
+        /* A client id is an address with a path, so that a whole host cannot be one. */
+        if (!path || !path[1])
+                return expect(expected, "an https URL with a path");
         return identifier_set(value, field, expected);
 }
 

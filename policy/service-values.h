@@ -9,6 +9,7 @@ ValueFunction value_revocation;          /* RevocationWay */
 ValueFunction value_revocation_endpoint; /* char *: https, "{client_id}" may stand in its path */
 ValueFunction value_client_auth;         /* ClientAuth */
 ValueFunction value_account_source;      /* AccountSource */
+ValueFunction value_client_metadata_url; /* char *: https URL with a path, kept byte for byte */
 ValueFunction value_token_request;       /* bool: json */
 ValueFunction value_scope_separator;     /* char */
 ValueFunction value_resource;            /* char *: https URL, kept byte for byte, or "" for none */

@@ -38,6 +38,7 @@ static const KeyRule service_keys[] = {
         KEY("Scopes", value_scope_list, scopes, .is_list = true),
         KEY("ClientId", value_token, client_id),
         KEY("ClientSecretFile", value_path, client_secret_file),
+        KEY("ClientMetadataUrl", value_client_metadata_url, client_metadata_url),
         KEY("RedirectHost", value_redirect_host, redirect_host),
         KEY("AccountTool", value_tool, account_tool),
         KEY("AccountUrl", value_url, account_url),
@@ -78,6 +79,7 @@ void service_profile_done(ServiceProfile *p) {
         text_list_free(p->scopes);
         free(p->client_id);
         free(p->client_secret_file);
+        free(p->client_metadata_url);
         free(p->redirect_host);
         free(p->device_endpoint);
         free(p->account_match);

@@ -108,6 +108,11 @@ int scope_base(const ServiceProfile *profile, const char *discovered, bool offer
 int scope_to_ask(const ServiceProfile *profile, const Credential *former, const char *issuer, const char *base,
                 const char *wanted, char **ret);
 
+/* step-up.c: the server wanted these scopes (NULL: it named none) for something and the credential's token had them not. *ret_reason: for its user.
+ * *ret_hint: the command that asks for them; NULL where nothing new would be asked, or the scopes are none to be copied into a shell. Pure. */
+int step_up_advice(const ServiceProfile *profile, const Credential *c, const char *wanted, char **ret_reason,
+                char **ret_hint);
+
 /* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
 int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri,
                 Secret **ret_secret, Failure *failure);

@@ -111,8 +111,8 @@ int scope_base(const ServiceProfile *p, const char *discovered, bool offers_offl
 int scope_to_ask(const ServiceProfile *p, const Credential *former, const char *issuer, const char *base,
                 const char *wanted, char **ret) {
         _cleanup_(freep) char *stepped_up = NULL;
-        bool carries_on = former && former->kind == CREDENTIAL_OAUTH && streq_ptr(former->authority.issuer, issuer) &&
-                          (wanted || !p->scopes);
+        bool carries_on = former && former->kind == CREDENTIAL_OAUTH &&
+                          streq_ptr(former->authority.issuer, issuer) && (wanted || !p->scopes);
         int r;
 
         r = scope_union(base, wanted, &stepped_up);

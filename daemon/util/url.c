@@ -217,6 +217,12 @@ bool url_is_bound(const char *upstream, const char *request) {
                (!bound.query || streq_ptr(bound.query, asked.query));
 }
 
+bool url_is_origin(const char *text) {
+        _cleanup_(http_url_done) HttpUrl url = {};
+
+        return http_url_parse(text, &url) >= 0 && streq(url.path, "/") && !url.query;
+}
+
 bool url_host_pattern_is_legal(const char *pattern) {
         const char *name = startswith(pattern, "*.") ?: pattern;
         _cleanup_(http_url_done) HttpUrl url = {};

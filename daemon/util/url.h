@@ -26,6 +26,9 @@ bool http_url_same_origin(const HttpUrl *a, const HttpUrl *b);
  * that upstream has must be the request's; where it has none the request may have any. Anything else, also no memory, is false. */
 bool url_is_bound(const char *upstream, const char *request);
 
+/* Parses, and has neither path nor query: nothing but "https://host[:port]", with or without a slash behind it. */
+bool url_is_origin(const char *text);
+
 /* A host name, an IPv4 address, or "*." and a name of at least two parts, in the form that the platform and the guard know: lower case, no port, no IPv6,
  * no address in another spelling. */
 bool url_host_pattern_is_legal(const char *pattern);

@@ -77,7 +77,7 @@ static json_object *document(const char *text) {
 static bool read_resource(const char *text, char **ret_resource, char **ret_issuer, char **ret_scope) {
         _cleanup_(json_putp) json_object *o = document(text);
         const char *reason = NULL;
-        int r = metadata_read_resource(o, SERVER, ret_resource, ret_issuer, ret_scope, &reason);
+        int r = metadata_read_resource(o, SERVER, NULL, ret_resource, ret_issuer, ret_scope, &reason);
 
         assert_true(r == 0 || r == FAILED);
         assert_true((r == FAILED) == (reason != NULL));
@@ -96,15 +96,15 @@ static bool resource_is_believed(const char *resource) {
         return true;
 }
 
-static void resource_covers_by_whole_segments_of_one_origin(void **state) {
+static void resource_is_the_server_or_all_of_its_origin(void **state) {
         static const char *const good[] = { SERVER, SERVER "/", "https://m.test", "https://m.test/",
-                "https://m.test/v1", "https://m.test/v1/", "https://M.test/v1", "https://m.test:443/v1" };
-        static const char *const bad[] = { "https://m.test/v", "https://m.test/v1/mc",
-                "https://m.test/v1/mcp/x", "https://m.test/v2", "https://m.test/V1",
-                "https://m.test:8443/v1/mcp", "https://evil.test/v1/mcp", "https://m.test.evil.test/v1/mcp",
-                "http://m.test/v1/mcp", "https://user@m.test/v1", "https://m.test/v1/mcp#f",
-                "https://m.test/v1/mcp?tenant=1", "https://m.test/v1/../v1/mcp", "https://m.test/v1/%6dcp",
-                "", "m.test" };
+                "https://M.test/v1/mcp", "https://m.test:443/v1/mcp", "https://m.test:443" };
+        static const char *const bad[] = { "https://m.test/v1", "https://m.test/v1/", "https://m.test/v",
+                "https://m.test?x", "https://m.test/?x", "https://m.test/v1/mc", "https://m.test/v1/mcp/x",
+                "https://m.test/v2", "https://m.test/V1", "https://m.test:8443/v1/mcp",
+                "https://evil.test/v1/mcp", "https://m.test.evil.test/v1/mcp", "http://m.test/v1/mcp",
+                "https://user@m.test/v1", "https://m.test/v1/mcp#f", "https://m.test/v1/mcp?tenant=1",
+                "https://m.test/v1/../v1/mcp", "https://m.test/v1/%6dcp", "", "m.test" };
 
         for (size_t i = 0; i < ELEMENTSOF(good); i++)
                 if (!resource_is_believed(good[i]))
@@ -112,6 +112,28 @@ static void resource_covers_by_whole_segments_of_one_origin(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(bad); i++)
                 if (resource_is_believed(bad[i]))
                         fail_msg("%s should not cover", bad[i]);
+}
+
+static void resource_above_the_server_is_root_s_word(void **state) {
+        static const char text[] =
+                        "{\"resource\":\"https://m.test/v1\",\"authorization_servers\":[\"" ISSUER "\"]}";
+        static const struct {
+                const char *expected;
+                bool is_good;
+        } rows[] = { { "https://m.test/v1", true }, { "https://m.test/v1/", false },
+                { "https://m.test", false }, { "https://m.test/v2", false }, { "", false },
+                { NULL, false } };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(freep) char *resource = NULL, *issuer = NULL, *scope = NULL;
+                _cleanup_(json_putp) json_object *o = document(text);
+                const char *reason = NULL;
+                int r = metadata_read_resource(
+                                o, SERVER, rows[i].expected, &resource, &issuer, &scope, &reason);
+
+                if ((r == 0) != rows[i].is_good)
+                        fail_msg("expected %s: got %d", rows[i].expected ?: "nothing", r);
+        }
 }
 
 static void resource_document_of_the_wrong_shape_is_refused(void **state) {
@@ -153,7 +175,7 @@ static void only_scope_tokens_become_scopes(void **state) {
 static int read_authority(const char *text, const char *issuer, Discovery *d, bool *ret_offline) {
         _cleanup_(json_putp) json_object *o = document(text);
         const char *reason = NULL;
-        int r = metadata_read_authority(o, issuer, d, ret_offline, &reason);
+        int r = metadata_read_authority(o, issuer, NULL, d, ret_offline, &reason);
 
         assert_true((r == FAILED) == (reason != NULL));
         return r;
@@ -186,6 +208,33 @@ static void issuer_is_the_same_byte_for_byte(void **state) {
         }
         assert_false(authority_is_believed("{" ENDPOINTS "," PKCE "}", ISSUER));
         assert_false(authority_is_believed("{\"issuer\":[\"" ISSUER "\"]," ENDPOINTS "," PKCE "}", ISSUER));
+}
+
+static void issuer_may_have_the_other_name_that_root_wrote(void **state) {
+        static const struct {
+                const char *name, *alias;
+                bool is_good;
+        } rows[] = { { ISSUER, NULL, true }, { ISSUER "/", ISSUER "/", true }, { ISSUER, ISSUER "/", true },
+                { ISSUER "/", NULL, false }, { ISSUER "/x", ISSUER "/", false },
+                { "https://evil.test", ISSUER "/", false } };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(json_putp) json_object *o = NULL;
+                _cleanup_(freep) char *text = NULL;
+                const char *reason = NULL;
+                bool offline = false;
+                Discovery d = {};
+
+                assert_true(asprintf(&text, "{\"issuer\":\"%s\"," ENDPOINTS "," PKCE "}", rows[i].name) > 0);
+                o = document(text);
+                int r = metadata_read_authority(o, ISSUER, rows[i].alias, &d, &offline, &reason);
+                if ((r == 0) != rows[i].is_good)
+                        fail_msg("%s beside %s: got %d", rows[i].name, rows[i].alias ?: "nothing", r);
+                if (r == 0)
+                        assert_string_equal(
+                                        d.authority.issuer, rows[i].name); /* what iss is compared with */
+                discovery_done(&d);
+        }
 }
 
 static void server_without_s256_is_refused(void **state) {
@@ -270,10 +319,12 @@ int main(void) {
                 cmocka_unit_test(authority_is_looked_for_in_order),
                 cmocka_unit_test(resource_is_looked_for_in_order),
                 cmocka_unit_test(what_is_no_https_address_has_no_metadata),
-                cmocka_unit_test(resource_covers_by_whole_segments_of_one_origin),
+                cmocka_unit_test(resource_is_the_server_or_all_of_its_origin),
+                cmocka_unit_test(resource_above_the_server_is_root_s_word),
                 cmocka_unit_test(resource_document_of_the_wrong_shape_is_refused),
                 cmocka_unit_test(only_scope_tokens_become_scopes),
                 cmocka_unit_test(issuer_is_the_same_byte_for_byte),
+                cmocka_unit_test(issuer_may_have_the_other_name_that_root_wrote),
                 cmocka_unit_test(server_without_s256_is_refused),
                 cmocka_unit_test(endpoints_are_https_or_not_there),
                 cmocka_unit_test(promises_are_read_in_their_type_only),

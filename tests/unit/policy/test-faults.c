@@ -229,6 +229,11 @@ static void faulty_services_are_faults(void **state) {
 
 #define CLIENT      "ClientId=c\nClientSecretFile=/etc/x\n"
 #define ENDPOINTS   HEAD "AuthorizationEndpoint=https://a.test/authorize\nTokenEndpoint=https://a.test/token\n"
+#define METADATA_URL                                                                                        \
+        "ClientMetadataUrl= is for authorization servers that are discovered, and has no use beside ClientId="
+#define NOBODY                                                                                              \
+        "Account=none says that nobody knows the account: AccountTool=, AccountUrl=, AccountMatch= and "    \
+        "PasteBack=match need one"
 #define TOGETHER    "AuthorizationEndpoint= and TokenEndpoint= go together"
 #define FIELDS      "at most four names of fields, characters A-Z a-z 0-9 _ - and . between two"
 #define PARAMETERS  "name=value separated by blanks, none of the parameters that vaultd sets itself"
@@ -255,8 +260,14 @@ static void faulty_grants_are_faults(void **state) {
                 { HEAD "Auth=bearer\nRevocationEndpoint=https://a.test/revoke\n",
                                 "1: AuthorizationEndpoint=, TokenEndpoint= and RevocationEndpoint= go with "
                                 "Auth=oauth or Auth=both only" },
-                { HEAD "Issuer=https://a.test\n",
-                                "1: Issuer= needs AuthorizationEndpoint= and TokenEndpoint=" },
+                { HEAD "Issuer=https://a.test\n", NULL },
+                { HEAD "ClientMetadataUrl=https://a.test/vaultd.json\n", NULL },
+                { HEAD "ClientMetadataUrl=https://a.test\n", "4: ClientMetadataUrl= expects an https URL with a path" },
+                { HEAD "ClientMetadataUrl=https://a.test/\n", "4: ClientMetadataUrl= expects an https URL with a path" },
+                { HEAD "ClientMetadataUrl=http://a.test/vaultd.json\n", "4: ClientMetadataUrl= expects an https URL with a path" },
+                { HEAD "ClientMetadataUrl=https://a.test/vaultd.json\nClientId=x\n", "1: " METADATA_URL },
+                { HEAD "ClientMetadataUrl=https://a.test/vaultd.json\nAuth=bearer\n", "1: " METADATA_URL },
+                { ENDPOINTS "ClientMetadataUrl=https://a.test/vaultd.json\n", "1: " METADATA_URL },
                 { ENDPOINTS "Issuer=a.test\n", "6: Issuer= expects an https URL without query" },
                 { ENDPOINTS "Resource=http://r.test/\n", "6: Resource= expects an https URL, or none" },
                 { ENDPOINTS "Resource=none\n", NULL },
@@ -325,11 +336,18 @@ static void faulty_accounts_are_faults(void **state) {
                                 NULL },
                 { HEAD "AccountTool=who\nAccountIdText=User ID is *.\nAccountNameText=you are *.\n", NULL },
                 { HEAD "Account=token\nAccountIdField=data.gid\n", NULL },
-                { HEAD "Account=me\n", "4: Account= expects auto or token" },
+                { HEAD "Account=me\n", "4: Account= expects auto, token or none" },
                 { HEAD "Account=token\nAccountTool=who\n", "1: Account=token asks nobody else: AccountTool= "
                                                            "and AccountUrl= are of no use" },
                 { HEAD "Account=token\nAuth=bearer\n",
-                                "1: Account=token goes with Auth=oauth or Auth=both only" },
+                                "1: Account=token and Account=none go with Auth=oauth or Auth=both only" },
+                { HEAD "Account=none\n", NULL },
+                { HEAD "Account=none\nAuth=bearer\n",
+                                "1: Account=token and Account=none go with Auth=oauth or Auth=both only" },
+                { HEAD "Account=none\nAccountTool=who\n", "1: " NOBODY },
+                { HEAD "Account=none\nAccountUrl=https://x.test/me\n", "1: " NOBODY },
+                { HEAD "Account=none\nAccountMatch=mail\nAccountMatchBy=id\n", "1: " NOBODY },
+                { HEAD "Account=none\nPasteBack=match\n", "1: " NOBODY },
                 { HEAD "AccountTool=who\nAccountUrl=https://x.test/me\n",
                                 "1: AccountTool= and AccountUrl= exclude each other" },
                 { HEAD "AccountArguments={}\n", "1: AccountArguments= needs AccountTool=" },

@@ -162,7 +162,7 @@ static int unknown_visit(const StoreKey *key, const uint8_t *value, size_t size,
         return record_is_sealed(value, size) == 1;
 }
 
-/* Every kind but those that rekey.c seals anew, and the notes, which are no records of this form. */
+/* Every kind but those that rekey-seal.c seals anew, and the notes, which are no records of this form. */
 static int check_unknown(Store *s, RekeyCheck *c) {
         static const RecordKind known[] = { RECORD_META, RECORD_VAULT, RECORD_CREDENTIAL,
                 RECORD_REVOCATION, RECORD_FLOW, RECORD_CLIENT, RECORD_ASIDE };

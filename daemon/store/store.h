@@ -13,8 +13,8 @@
  *     id        written by               holds
  *     schema    schema.c                 magic and version of what lies under the keys
  *     chain     the writer, each commit  number and digest of the last commit (chain.c)
- *     key       rekey.c                  which key-encryption key is in force, since when
- *     rekey     rekey.c                  while keys are changed: the former one, sealed under the one to come
+ *     key       rekey-note.c             which key-encryption key is in force, since when
+ *     rekey     rekey-note.c             while keys are changed: the former one, sealed under the one to come
  *     recovery  recovery.c               public half of the recovery key
  *     behind    the start                the newest state that was known elsewhere when this one was found older (chain.c)
  *     scrub     scrub.c                  when the file was last begun to be erased of what is gone

@@ -8,6 +8,7 @@
 #include "api/history.h"
 #include "api/leavers.h"
 #include "api/logins.h"
+#include "api/page.h"
 #include "api/mirror.h"
 #include "api/revocation.h"
 #include "api/transfer.h"
@@ -150,6 +151,8 @@ static int start_revocation(Manager *m) {
 
         logins_watch(m->logins, manager_end_login, m);
         r = manager_on_revoked(m, on_revoked, m);
+        if (r >= 0)
+                r = page_new(m);
         if (r < 0)
                 return r;
         r = revocations_new(m, is_held, &m->revocations);
@@ -244,6 +247,7 @@ Manager *manager_free(Manager *m) {
         (void)users_free(m->users);
         (void)worker_free(m->worker);
         (void)logins_free(m->logins);
+        (void)visits_free(m->visits);
         (void)transfer_free(m->transfer);
         (void)history_free(m->history);
         (void)store_free(m->store);

@@ -42,6 +42,18 @@ const char *credential_kind_to_string(CredentialKind kind) {
         return (unsigned)kind < ELEMENTSOF(names) ? names[kind] : "oauth";
 }
 
+const char *flow_state_to_string(FlowState state) {
+        static const char *const names[] = {
+                [FLOW_PENDING] = "pending",
+                [FLOW_CONTINUED] = "continued",
+                [FLOW_EXCHANGING] = "exchanging",
+                [FLOW_QUARANTINED] = "quarantined",
+                [FLOW_REVOKING] = "revoking",
+        };
+
+        return (unsigned)state < ELEMENTSOF(names) ? names[state] : "revoking";
+}
+
 /* The command that connects this account of the service; NULL without memory. */
 static char *connect_command(const ServiceProfile *p, const char *label) {
         bool is_default = !label || streq(label, LABEL_DEFAULT);

@@ -24,6 +24,7 @@ int manager_choose_credential(Manager *m, const Vault *vault, const ServiceProfi
 int failure_reconnect(Failure *failure, const ServiceProfile *profile, const char *label, const char *what);
 
 const char *credential_kind_to_string(CredentialKind kind);
+const char *flow_state_to_string(FlowState state);
 
 /* connect.c, connect-token.c and disconnect.c: one interface in three files. */
 int method_connect_check(Call *call, json_object *parameters, void *userdata);
@@ -33,5 +34,7 @@ int method_connect_keep(Call *call, json_object *parameters, void *userdata);
 /* On a fiber: takes the credential out of use for good, has it revoked upstream, and replies with what became of it. */
 int connect_disconnect(
                 Manager *m, Call *call, const char *user, Vault **vault, Credential **c, Failure *failure);
+/* FAILED: the service is not connected in a browser. */
+int connect_check_grant(const ServiceProfile *profile, Failure *failure);
 /* Records that the credential is the caller's now, gives it to the platform where its custody says so, and replies. */
 int connect_reply(Manager *m, Call *call, AuditKind kind, const char *user, Vault **vault, Credential **c);

@@ -54,7 +54,9 @@ static int start_pending(
         json_object *reply;
         int r;
 
-        r = ticket ? oauth_page_link(m->oauth, ticket, &link) : oauth_authorization_url(f, &url);
+        r = f->way == FLOW_WAY_PAGE    ? oauth_page_link(m->oauth, ticket, &link)
+            : f->way == FLOW_WAY_PASTE ? oauth_authorization_url(m->oauth, f, &url)
+                                       : 0;
         if (r < 0)
                 return r;
         reply = start_reply(m, p, f, "pending", link, url);
@@ -115,6 +117,12 @@ static int failure_takes_token(Failure *failure, const ServiceProfile *profile) 
                         profile->title);
 }
 
+int connect_check_grant(const ServiceProfile *profile, Failure *failure) {
+        return profile->auth == SERVICE_AUTH_BEARER || profile->auth == SERVICE_AUTH_ENVIRONMENT
+                               ? failure_takes_token(failure, profile)
+                               : 0;
+}
+
 static int method_start(Call *call, json_object *parameters, void *userdata) {
         const ServiceProfile *profile;
         StartParameters p = {};
@@ -134,8 +142,8 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
                 return call_invalid_parameter(call, "way");
 
         r = manager_service(m, p.service, &profile, &failure);
-        if (r == 0 && (profile->auth == SERVICE_AUTH_BEARER || profile->auth == SERVICE_AUTH_ENVIRONMENT))
-                r = failure_takes_token(&failure, profile);
+        if (r == 0)
+                r = connect_check_grant(profile, &failure);
         if (r == 0)
                 r = start_flow(m, call, &p, profile, &failure);
         r = manager_reply_outcome(call, r, &failure);

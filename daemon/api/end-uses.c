@@ -9,6 +9,7 @@
  * Who may call: whoever made it durable, from the loop or a fiber, not from within a stream's callback. */
 
 #include "api/revocation.h"
+#include "api/visits.h"
 
 struct RevocationListener {
         RevocationListener *next;
@@ -52,7 +53,10 @@ void manager_end_login(const Login *login, void *userdata) {
         Manager *m = userdata;
 
         /* Without an audit session nothing says which streams came from it. */
-        if (m->server && login->audit_session != UINT32_MAX)
+        if (login->audit_session == UINT32_MAX)
+                return;
+        (void)visits_end_of_login(m->visits, login->uid, login->audit_session);
+        if (m->server)
                 (void)server_close_streams_of_login(
                                 m->server, login->uid, login->audit_session, -EKEYREVOKED);
 }

@@ -23,6 +23,7 @@ const Interface *const manager_interfaces[] = {
         &interface_login,
         &interface_admin,
         &interface_store,
+        &interface_page,
         &interface_web,
         NULL,
 };

@@ -25,6 +25,7 @@ typedef struct RevocationListener RevocationListener;
 typedef struct Revocations Revocations;
 typedef struct Leavers Leavers;
 typedef struct Mirrors Mirrors;
+typedef struct Visits Visits;
 
 typedef struct Manager {
         sd_event *event;
@@ -42,6 +43,7 @@ typedef struct Manager {
         Revocations *revocations;
         Leavers *leavers;
         Mirrors *mirrors;
+        Visits *visits;
         RekeyState rekey;
         struct History *history;
         struct Transfer *transfer; /* a backup or restore under way; NULL */
@@ -113,4 +115,4 @@ int manager_refuse_old_store(Manager *m, Failure *failure);
 
 extern const Interface interface_store;
 extern const Interface interface_vaultd, interface_connect, interface_token, interface_session,
-                interface_login, interface_admin, interface_web;
+                interface_login, interface_admin, interface_page, interface_web;

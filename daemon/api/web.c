@@ -7,7 +7,7 @@
  * all come from vaultd-web's one account, where the callbacks of a single user could use up everybody's (T26). What
  * belongs to nobody stays in that account and is answered at once. */
 
-#include "api/manager.h"
+#include "api/page.h"
 #include "audit/audit.h"
 
 static const char description[] =
@@ -154,6 +154,12 @@ static const Method methods[] = {
         { "Page", METHOD_WEB, method_page, .is_fiber = true },
         { "Continue", METHOD_WEB, method_continue, .is_fiber = true },
         { "Callback", METHOD_WEB, method_callback, .is_fiber = true },
+        { "Invitation", METHOD_WEB, method_web_invitation, .is_fiber = true },
+        { "Enter", METHOD_WEB, method_web_enter, .is_fiber = true },
+        { "Services", METHOD_WEB, method_web_services, .is_fiber = true },
+        { "Begin", METHOD_WEB, method_web_begin, .is_fiber = true },
+        { "Offer", METHOD_WEB, method_web_offer, .is_fiber = true },
+        { "Leave", METHOD_WEB, method_web_leave },
         {},
 };
 

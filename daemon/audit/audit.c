@@ -57,6 +57,8 @@ static const AuditName audit_names[] = {
         [AUDIT_REKEY_DONE] = { "4fb35710dfef46d2accea1f57ddd965a", "rekeying done" },
         [AUDIT_TOKEN_REFRESHED] = { "6b76230f5e8248eca38d52c23aa0440d", "token refreshed" },
         [AUDIT_NEEDS_RECONNECT] = { "41cdea728924418ea3c2bd155132665b", "connection has to be made again" },
+        [AUDIT_PAGE_OPENED] = { "eea59c2a934642d084f6f98fcbdbc948", "page of services opened" },
+        [AUDIT_DISCONNECT_OFFERED] = { "ff274b60fc5245fe9b8bd39172994ed5", "disconnect asked for on the page" },
         [AUDIT_REVOKED] = { "483c566fca58442f9b8cc87f3166a4a3", "credentials revoked" },
 };
 

@@ -43,6 +43,8 @@ typedef enum AuditKind {
         AUDIT_REVOKED,
         AUDIT_TOKEN_REFRESHED,
         AUDIT_NEEDS_RECONNECT,
+        AUDIT_PAGE_OPENED,
+        AUDIT_DISCONNECT_OFFERED,
 } AuditKind;
 
 /* Where a caller comes from. Decoration: a pid's files in /proc. */

@@ -35,6 +35,9 @@ ROWS = {
     "io.vaultd.Connect.Check": [{}, {"service": "ID"}, {"service": "notion", "label": "ID"}, {"service": "notion", "tool": "ID"}],
     "io.vaultd.Connect.Disconnect": [{"service": "ID"}, {"service": "notion", "label": "ID"}],
     "io.vaultd.Token.Read": [{"service": "ID"}, {"service": "notion", "label": "ID"}, {"service": "notion"}],
+    "io.vaultd.Page.Open": [{}, {"withCode": True}],
+    "io.vaultd.Page.End": [{}],
+    "io.vaultd.Page.Confirm": [{"code": "ID"}],
     "io.vaultd.Session.Plan": [{"servers": ["ID"]}, {"servers": ["notion:ID"]}],
     "io.vaultd.Session.Start": [{"servers": ["ID"], "plan": "ID"}, {"servers": ["notion"], "plan": "ID"}, {"plan": "ID"}],
     "io.vaultd.Session.List": [{}],
@@ -60,6 +63,12 @@ ROWS = {
     "io.vaultd.Web.Page": [{"ticket": "ID"}],
     "io.vaultd.Web.Continue": [{"ticket": "ID"}],
     "io.vaultd.Web.Callback": [{"path": "ID", "state": "ID", "code": "c"}],
+    "io.vaultd.Web.Invitation": [{"ticket": "ID"}],
+    "io.vaultd.Web.Enter": [{"ticket": "ID"}, {"ticket": "ID", "code": "ID", "former": "ID"}],
+    "io.vaultd.Web.Services": [{"visit": "ID"}],
+    "io.vaultd.Web.Begin": [{"visit": "ID", "form": "ID", "service": "notion"}],
+    "io.vaultd.Web.Offer": [{"visit": "ID", "form": "ID", "service": "notion", "label": "ID"}],
+    "io.vaultd.Web.Leave": [{"visit": "ID", "form": "ID"}],
 }
 
 OPENERS = {"public": "bob", "control": "root", "web": "vaultd-web"}
@@ -171,5 +180,5 @@ def test_another_users_id_is_answered_like_a_random_one(rich, method):
 
 def test_alice_can_still_finish_what_bob_poked_at(rich):
     """Runs last: bob's wrong claims used up none of alice's tries."""
-    connected = rich.json("alice", "claim", rich.ids["claim-code"])
+    connected = rich.claim("alice", rich.ids["claim-code"])
     assert connected["label"] == "parked" and connected["account"]["name"] == "alice@notion.test"

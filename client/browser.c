@@ -113,6 +113,10 @@ static bool start(char *const *argv) {
         return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+bool browser_is_there(void) {
+        return !isempty(getenv("BROWSER")) || !terminal_is_headless();
+}
+
 bool browser_open(const char *url) {
         const char *list = getenv("BROWSER");
 

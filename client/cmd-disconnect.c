@@ -6,8 +6,8 @@
  * On a terminal the question comes first, because a mistyped name costs the user a new consent. Without a terminal the
  * command itself is the decision: scripts rely on `disconnect SERVICE` without an option. */
 
-#include "client/call.h"
 #include "client/command.h"
+#include "client/connect.h"
 #include "client/output.h"
 #include "client/reply.h"
 #include "client/terminal.h"
@@ -31,25 +31,14 @@ static int ask(const Arguments *a, Fault *fault) {
         return 0;
 }
 
-static ExitCode run(const Context *c, const Arguments *a) {
-        _cleanup_(fault_done) Fault fault = {};
-        _cleanup_(json_putp) json_object *reply = NULL;
+int disconnected_say(const Context *c, json_object *reply, Fault *fault) {
         bool is_revoked = false, is_pending = false;
-        json_object *parameters;
         const char *title;
 
-        if (ask(a, &fault) < 0)
-                return fault_report(c, &fault);
-        parameters = json_build(
-                        "service", 's', arguments_word(a, 0), "label", 's', arguments_value(a, "as"), NULL);
-        if (call_method(c, "io.vaultd.Connect.Disconnect", parameters, CALL_REMOTE_USEC, &reply, &fault) <
-                                        0 ||
-                        reply_need_string(reply, "title", &title, &fault) < 0)
-                return fault_report(c, &fault);
-        if (json_get_bool(reply, "revoked", &is_revoked) < 0) {
-                (void)fault_set_bad_reply(&fault, "member 'revoked' is missing or of another type");
-                return fault_report(c, &fault);
-        }
+        if (reply_need_string(reply, "title", &title, fault) < 0)
+                return FAULT_SET;
+        if (json_get_bool(reply, "revoked", &is_revoked) < 0)
+                return fault_set_bad_reply(fault, "member 'revoked' is missing or of another type");
         (void)json_get_bool(reply, "pending", &is_pending);
         if (c->is_json)
                 output_json(reply);
@@ -64,6 +53,22 @@ static ExitCode run(const Context *c, const Arguments *a) {
                                 title);
         if (json_string(reply, "notice"))
                 say(c, "%s", json_string(reply, "notice"));
+        return 0;
+}
+
+static ExitCode run(const Context *c, const Arguments *a) {
+        _cleanup_(fault_done) Fault fault = {};
+        _cleanup_(json_putp) json_object *reply = NULL;
+        json_object *parameters;
+
+        if (ask(a, &fault) < 0)
+                return fault_report(c, &fault);
+        parameters = json_build(
+                        "service", 's', arguments_word(a, 0), "label", 's', arguments_value(a, "as"), NULL);
+        if (call_method(c, "io.vaultd.Connect.Disconnect", parameters, CALL_REMOTE_USEC, &reply, &fault) <
+                                        0 ||
+                        disconnected_say(c, reply, &fault) < 0)
+                return fault_report(c, &fault);
         return EXIT_CODE_DONE;
 }
 

@@ -16,6 +16,7 @@ const Command *const commands[] = {
         &command_claim,
         &command_check,
         &command_disconnect,
+        &command_web,
         &command_token,
         &command_session_start,
         &command_session_list,

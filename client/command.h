@@ -17,7 +17,7 @@ typedef struct Command {
 } Command;
 
 extern const Command command_status, command_whoami, command_services, command_doctor, command_connect,
-                command_claim, command_check, command_disconnect, command_token, command_session_start,
+                command_claim, command_check, command_disconnect, command_token, command_web, command_session_start,
                 command_session_list, command_session_show, command_admin_users, command_admin_lock,
                 command_admin_unlock, command_admin_unseal, command_admin_init, command_admin_vault,
                 command_admin_backup, command_admin_restore, command_admin_accept, command_admin_rekey,

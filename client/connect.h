@@ -68,6 +68,8 @@ int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault);
 void flow_cancel(const Connect *connect, const Flow *flow);
 /* Says what a reply of Claim or Keep made the caller's. 0 or FAULT_SET. */
 int connected_say(const Context *c, json_object *reply, Fault *fault);
+/* Says what a reply of Disconnect or Page.Confirm took away (cmd-disconnect.c). 0 or FAULT_SET. */
+int disconnected_say(const Context *c, json_object *reply, Fault *fault);
 /* Calls Claim on a fresh connection and says what is connected now. parameters are taken. 0 or FAULT_SET. */
 int claim_call(const Context *c, json_object *parameters, Fault *fault);
 

@@ -13,6 +13,7 @@ declare -gA __vaultctl_options=(
         [check]="--as --tool"
         [disconnect]="--as --yes"
         [token]="--as --yes"
+        [web]="--no-browser --confirm --end"
         ["session start"]="--server --title --message --yes"
         ["admin lock"]="--user --uid --reason"
         ["admin unlock"]="--user --uid"
@@ -23,7 +24,7 @@ declare -gA __vaultctl_options=(
         ["admin rekey"]="--dry-run --kek-file"
         ["admin restore"]="--replace --head --recovery-key-stdin"
 )
-__vaultctl_commands="status whoami services connect claim check disconnect token session doctor admin"
+__vaultctl_commands="status whoami services connect claim check disconnect token web session doctor admin"
 __vaultctl_session_commands="start list show"
 __vaultctl_admin_commands="init users lock unlock unseal vault rekey revoke backup restore accept-store"
 __vaultctl_global="--json --socket --help --version"

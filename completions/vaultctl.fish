@@ -103,6 +103,7 @@ complete -c vaultctl -n __vaultctl_is -a claim -d 'Finish a connection with the 
 complete -c vaultctl -n __vaultctl_is -a check -d 'Ask the services whether your connections work'
 complete -c vaultctl -n __vaultctl_is -a disconnect -d 'Revoke and erase a connection'
 complete -c vaultctl -n __vaultctl_is -a token -d 'Print the token of a connection'
+complete -c vaultctl -n __vaultctl_is -a web -d 'Show your services on a page in the browser'
 complete -c vaultctl -n __vaultctl_is -a session -d 'Agent sessions'
 complete -c vaultctl -n __vaultctl_is -a doctor -d 'Find what is wrong with this installation'
 complete -c vaultctl -n __vaultctl_is -a admin -d 'Decide about vaults (root)'
@@ -140,6 +141,10 @@ complete -c vaultctl -n '__vaultctl_is --then claim' -l account -x -d 'Claim it 
 complete -c vaultctl -n '__vaultctl_is check' -a '(__vaultctl_names status connections service)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then check' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'
 complete -c vaultctl -n '__vaultctl_is --then check' -l tool -x -d 'Also call this tool'
+
+complete -c vaultctl -n '__vaultctl_is --then web' -l no-browser -d 'Only print the link'
+complete -c vaultctl -n '__vaultctl_is --then web' -l confirm -x -d 'Disconnect what the page was asked to'
+complete -c vaultctl -n '__vaultctl_is --then web' -l end -d 'Close the page in every browser'
 
 complete -c vaultctl -n '__vaultctl_is disconnect' -a '(__vaultctl_names status connections service)' -d Service
 complete -c vaultctl -n '__vaultctl_is --then disconnect' -l as -x -a '(__vaultctl_labels)' -d 'The account with this label'

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* vaultd-web's only way to the rest: three methods of io.vaultd.Web.
+/* vaultd-web's only way to the rest: the methods of io.vaultd.Web; those of the page of services are in api-visit.c.
  *
  * One connection per call: calls are rare, and a fresh connection cannot carry a late answer of an earlier, timed out
  * call into somebody else's page. Requests are written straight into a buffer that is erased, since they hold
  * authorization codes and json-c would keep copies; claim codes are read from the checked answer for the same reason, and
- * only the list of scopes, which holds no secret, becomes a tree. Unknown members are ignored, so that an older web
+ * only lists without a secret (scopes) become a tree. Unknown members are ignored, so that an older web
  * process survives a newer vaultd, but a missing one is nonsense.
  *
  * Who may call: routes.c, from any thread; there is no state. */
@@ -15,20 +15,13 @@
 #include "json/write.h"
 #include "util/clock.h"
 #include "util/wire-client.h"
-#include "web/api.h"
+#include "web/api-internal.h"
 
-#define QUICK_USEC    (5 * USEC_PER_SEC)
-#define CALLBACK_USEC (60 * USEC_PER_SEC)
 /* The request target is at most 8 KiB, escapes grow it sixfold at worst. */
 #define REQUEST_MAX ((size_t)(64 * 1024))
 #define SCOPES_MAX  ((size_t)64)
 
-typedef struct Member {
-        const char *name;
-        const char *value; /* NULL: left out */
-} Member;
-
-static char *free_erased(char *text) {
+char *free_erased(char *text) {
         if (text)
                 explicit_bzero(text, strlen(text));
         free(text);
@@ -63,7 +56,7 @@ void api_result_done(ApiResult *r) {
         *r = (ApiResult){};
 }
 
-static int request_write(Buffer *b, const char *method, const Member *members, size_t n_members) {
+static int request_write(Buffer *b, const char *method, const ApiMember *members, size_t n_members) {
         bool is_first = true;
         int r;
 
@@ -81,14 +74,13 @@ static int request_write(Buffer *b, const char *method, const Member *members, s
         return r < 0 ? r : 0;
 }
 
-/* Copies a text member of the parameters; -EBADMSG when it is not there. */
-static int take_text(const Buffer *answer, const char *name, char **ret) {
+int api_take_text(const Buffer *answer, const char *name, char **ret) {
         int r = json_read_string((const char *)answer->bytes, answer->size, ret, "parameters", name, NULL);
 
         return r < 0 && r != -ENOMEM ? -EBADMSG : r;
 }
 
-static int take_time(const Buffer *answer, const char *name, uint64_t *ret) {
+int api_take_time(const Buffer *answer, const char *name, uint64_t *ret) {
         int64_t value;
 
         if (json_read_int64((const char *)answer->bytes, answer->size, &value, "parameters", name, NULL) <
@@ -107,8 +99,8 @@ static int take_fault(const Buffer *answer, ApiFault *ret_fault) {
         r = json_read_string((const char *)answer->bytes, answer->size, &fault.error, "error", NULL);
         if (r < 0)
                 return r == -ENOMEM ? r : -EBADMSG;
-        if (take_text(answer, "message", &fault.message) == -ENOMEM ||
-                        take_text(answer, "hint", &fault.hint) == -ENOMEM) {
+        if (api_take_text(answer, "message", &fault.message) == -ENOMEM ||
+                        api_take_text(answer, "hint", &fault.hint) == -ENOMEM) {
                 api_fault_done(&fault);
                 return -ENOMEM;
         }
@@ -132,8 +124,7 @@ static int answer_judge(const Buffer *answer, ApiFault *ret_fault) {
         return r == -ENOMEM ? r : r < 0 ? -EBADMSG : take_fault(answer, ret_fault);
 }
 
-/* Asks, and copies the answer into *answer, which the caller initialised and releases. */
-static int api_call(const char *socket, const char *method, const Member *members, size_t n_members,
+int api_call(const char *socket, const char *method, const ApiMember *members, size_t n_members,
                 uint64_t budget_usec, Buffer *answer, ApiFault *ret_fault) {
         _cleanup_(buffer_done) Buffer request = { .limit = REQUEST_MAX };
         _cleanup_(wire_client_freep) WireClient *client = NULL;
@@ -188,21 +179,21 @@ static int take_scopes(const Buffer *answer, ApiPage *page) {
 }
 
 int api_page(const char *socket, const char *ticket, ApiPage *ret, ApiFault *ret_fault) {
-        const Member members[] = { { "ticket", ticket } };
+        const ApiMember members[] = { { "ticket", ticket } };
         _cleanup_(buffer_done) Buffer answer = {};
         ApiPage page = {};
         int r;
 
-        r = api_call(socket, "Page", members, ELEMENTSOF(members), QUICK_USEC, &answer, ret_fault);
+        r = api_call(socket, "Page", members, ELEMENTSOF(members), API_QUICK_USEC, &answer, ret_fault);
         if (r != 0)
                 return r;
-        if ((r = take_text(&answer, "user", &page.user)) < 0 ||
-                        (r = take_text(&answer, "host", &page.host)) < 0 ||
-                        (r = take_text(&answer, "service", &page.service)) < 0 ||
-                        (r = take_text(&answer, "title", &page.title)) < 0 ||
-                        (r = take_text(&answer, "upstream", &page.upstream)) < 0 ||
+        if ((r = api_take_text(&answer, "user", &page.user)) < 0 ||
+                        (r = api_take_text(&answer, "host", &page.host)) < 0 ||
+                        (r = api_take_text(&answer, "service", &page.service)) < 0 ||
+                        (r = api_take_text(&answer, "title", &page.title)) < 0 ||
+                        (r = api_take_text(&answer, "upstream", &page.upstream)) < 0 ||
                         (r = take_scopes(&answer, &page)) < 0 ||
-                        (r = take_time(&answer, "expires", &page.expires_usec)) < 0) {
+                        (r = api_take_time(&answer, "expires", &page.expires_usec)) < 0) {
                 api_page_done(&page);
                 return r;
         }
@@ -220,26 +211,32 @@ static bool is_location(const char *text) {
         return true;
 }
 
-int api_continue(const char *socket, const char *ticket, char **ret_location, ApiFault *ret_fault) {
-        const Member members[] = { { "ticket", ticket } };
-        _cleanup_(buffer_done) Buffer answer = {};
-        _cleanup_(freep) char *location = NULL;
+int api_take_location(const Buffer *answer, char **ret) {
+        char *location;
         int r;
 
-        r = api_call(socket, "Continue", members, ELEMENTSOF(members), QUICK_USEC, &answer, ret_fault);
-        if (r != 0)
-                return r;
-        r = take_text(&answer, "location", &location);
+        r = api_take_text(answer, "location", &location);
         if (r < 0)
                 return r;
-        if (!is_location(location))
+        if (!is_location(location)) {
+                free(location);
                 return -EBADMSG;
-        *ret_location = TAKE_PTR(location);
+        }
+        *ret = location;
         return 0;
 }
 
+int api_continue(const char *socket, const char *ticket, char **ret_location, ApiFault *ret_fault) {
+        const ApiMember members[] = { { "ticket", ticket } };
+        _cleanup_(buffer_done) Buffer answer = {};
+        int r;
+
+        r = api_call(socket, "Continue", members, ELEMENTSOF(members), API_QUICK_USEC, &answer, ret_fault);
+        return r != 0 ? r : api_take_location(&answer, ret_location);
+}
+
 int api_callback(const char *socket, const ApiCallback *callback, ApiResult *ret, ApiFault *ret_fault) {
-        const Member members[] = {
+        const ApiMember members[] = {
                 { "path", callback->path },
                 { "state", callback->state },
                 { "code", callback->code },
@@ -253,15 +250,16 @@ int api_callback(const char *socket, const ApiCallback *callback, ApiResult *ret
         ApiResult result = {};
         int r;
 
-        r = api_call(socket, "Callback", members, ELEMENTSOF(members), CALLBACK_USEC, &answer, ret_fault);
+        r = api_call(socket, "Callback", members, ELEMENTSOF(members), API_UPSTREAM_USEC, &answer,
+                        ret_fault);
         if (r != 0)
                 return r;
-        if ((r = take_text(&answer, "user", &result.user)) < 0 ||
-                        (r = take_text(&answer, "host", &result.host)) < 0 ||
-                        (r = take_text(&answer, "title", &result.title)) < 0 ||
-                        (r = take_text(&answer, "account", &result.account)) < 0 ||
-                        (r = take_text(&answer, "claimCode", &result.claim_code)) < 0 ||
-                        (r = take_time(&answer, "expires", &result.expires_usec)) < 0) {
+        if ((r = api_take_text(&answer, "user", &result.user)) < 0 ||
+                        (r = api_take_text(&answer, "host", &result.host)) < 0 ||
+                        (r = api_take_text(&answer, "title", &result.title)) < 0 ||
+                        (r = api_take_text(&answer, "account", &result.account)) < 0 ||
+                        (r = api_take_text(&answer, "claimCode", &result.claim_code)) < 0 ||
+                        (r = api_take_time(&answer, "expires", &result.expires_usec)) < 0) {
                 api_result_done(&result);
                 return r;
         }

@@ -119,11 +119,32 @@ static void table_unlink(ConnectionTable *t, Connection *c) {
                 t->n_answering--;
 }
 
-void connection_forget_target(Connection *c) {
+bool connection_keep_body(Connection *c, const char *bytes, size_t n, size_t max) {
+        size_t n_before = c->n_body;
+
+        /* Counted beyond what is kept, for whoever hangs up on it in the end. */
+        c->n_body += MIN(n, 64 * max);
+        if (c->n_body > max)
+                return false;
+        if (!c->body)
+                c->body = calloc(1, max);
+        if (!c->body)
+                return false;
+        memcpy(c->body + n_before, bytes, n);
+        c->n_body_kept = c->n_body;
+        return true;
+}
+
+void connection_forget_request(Connection *c) {
         if (c->target)
                 explicit_bzero(c->target, strlen(c->target));
         free(c->target);
         c->target = NULL;
+        if (c->body)
+                explicit_bzero(c->body, c->n_body_kept);
+        free(c->body);
+        c->body = NULL;
+        c->n_body_kept = 0;
 }
 
 void connection_remove(Connection *c) {
@@ -134,7 +155,7 @@ void connection_remove(Connection *c) {
         (void)pthread_mutex_unlock(&t->lock);
         table_wake(t);
 
-        connection_forget_target(c);
+        connection_forget_request(c);
         free(c);
 }
 

@@ -35,6 +35,8 @@ typedef struct Connection {
         bool is_claimed; /* a thread of the library has it; before that fd is not ours to touch */
         char *target;    /* raw, from the request line */
         size_t n_body;
+        char *body; /* its first n_body_kept bytes; NULL: none */
+        size_t n_body_kept;
         bool is_begun, is_body_too_large;
         uint64_t begun_usec;
         char local[64], peer[64];
@@ -57,8 +59,10 @@ bool connection_admits(ConnectionTable *t);
 int connection_add(ConnectionTable *t, int fd, Connection **ret);
 /* The connection that was added with fd last and is not claimed yet, now claimed; NULL when there is none. */
 Connection *connection_claim(ConnectionTable *t, int fd);
-/* Erases the target, which may hold an authorization code. */
-void connection_forget_target(Connection *c);
+/* Adds n bytes to the body, of which max are kept. False: it is longer, or there is no memory. */
+bool connection_keep_body(Connection *c, const char *bytes, size_t n, size_t max);
+/* Erases target and body, which may hold an authorization code and a form's word. */
+void connection_forget_request(Connection *c);
 /* Forgets it; must come before its descriptor is closed. */
 void connection_remove(Connection *c);
 /* From RECEIVING to ANSWERING. False when too many are there already; the state is then SENDING. */

@@ -11,6 +11,8 @@
  * them in its message once it has recognised the state: a link made up by somebody else cannot put sentences
  * on our page, not even as text.
  *
+ * The page of services exists behind https only: on loopback there are neither cookies nor buttons but the one that leads to the provider (T34).
+ *
  * Knows no HTTP library; server.c translates. Who may call: server.c, from any thread. */
 
 #include <stdio.h>
@@ -18,9 +20,7 @@
 
 #include "util/clock.h"
 #include "util/encode.h"
-#include "web/pages.h"
-#include "web/routes.h"
-#include "web/target.h"
+#include "web/routes-internal.h"
 
 typedef struct FaultRow {
         const char *error;
@@ -34,6 +34,7 @@ static const FaultRow fault_rows[] = {
         { "io.vaultd.FlowFailed", 410, NULL },
         { "io.vaultd.NotAllowed", 403, "This is not allowed" },
         { "io.vaultd.VaultClosed", 403, "This vault is closed" },
+        { "io.vaultd.ClaimRejected", 403, "This is not the code" },
         { "io.vaultd.AccountChanged", 409, "This is another account" },
         { "io.vaultd.UpstreamFailed", 502, "The service did not answer as it should" },
         { "io.vaultd.PlatformFailed", 502, "The platform did not answer as it should" },
@@ -51,6 +52,9 @@ void reply_done(Reply *r) {
         if (r->location)
                 explicit_bzero(r->location, strlen(r->location));
         free(r->location);
+        if (r->set_cookie)
+                explicit_bzero(r->set_cookie, strlen(r->set_cookie));
+        free(r->set_cookie);
         html_done(&r->page);
         *r = (Reply){};
 }
@@ -65,13 +69,12 @@ static int reply_begin(Reply *r, const char *name) {
         nonce = base64url_encode(bytes, sizeof(bytes));
         if (!nonce)
                 return -ENOMEM;
-        *r = (Reply){ .name = name, .page.buffer.limit = 256 * 1024 };
+        *r = (Reply){ .name = name, .page.buffer.limit = 1024 * 1024 };
         (void)snprintf(r->nonce, sizeof(r->nonce), "%s", nonce);
         return 0;
 }
 
-static int reply_fault(
-                Reply *r, unsigned status, const char *headline, const char *message, const char *advice) {
+int reply_fault(Reply *r, unsigned status, const char *headline, const char *message, const char *advice) {
         const PageFault fault = { .headline = headline, .message = message, .advice = advice };
 
         r->status = status;
@@ -79,7 +82,7 @@ static int reply_fault(
         return r->page.error;
 }
 
-static int reply_refused(Reply *r, const ApiFault *fault, bool is_callback) {
+int reply_refused(Reply *r, const ApiFault *fault, const char *headline) {
         const FaultRow *row = &fault_unknown;
         PageFault page;
 
@@ -87,9 +90,7 @@ static int reply_refused(Reply *r, const ApiFault *fault, bool is_callback) {
                 if (streq(fault->error, fault_rows[i].error))
                         row = &fault_rows[i];
         page = (PageFault){
-                .headline = row->headline
-                                            ?: is_callback ? "Not connected"
-                                                           : "This link no longer works",
+                .headline = row->headline ?: headline,
                 .message = fault->message ?: "The link is wrong, was used already, or is too old.",
                 .advice = fault->hint,
         };
@@ -99,7 +100,7 @@ static int reply_refused(Reply *r, const ApiFault *fault, bool is_callback) {
 }
 
 /* No usable answer. The reason goes to the log of server.c by the status; a visitor needs to know what to do. */
-static int reply_unreachable(Reply *r, int error) {
+int reply_unreachable(Reply *r, int error) {
         if (error == -ENOMEM)
                 return error;
         if (error == -ETIMEDOUT)
@@ -113,7 +114,7 @@ static int reply_unreachable(Reply *r, int error) {
                         "Wait a minute, then reload this page. If it stays so, tell the administrator.");
 }
 
-static int answer_connect_page(const RouteContext *c, const Target *t, Reply *r) {
+static int answer_connect_page(const RouteContext *c, SiteDoor door, const Target *t, Reply *r) {
         _cleanup_(api_fault_done) ApiFault fault = {};
         _cleanup_(api_page_done) ApiPage page = {};
         int k;
@@ -122,9 +123,11 @@ static int answer_connect_page(const RouteContext *c, const Target *t, Reply *r)
         if (k < 0)
                 return reply_unreachable(r, k);
         if (k == API_REFUSED)
-                return reply_refused(r, &fault, false);
+                return reply_refused(r, &fault, "This link no longer works");
         r->status = 200;
-        page_connect(&r->page, r->nonce, &page, now_realtime());
+        /* Browsers hold the redirects after a form against this too, and the provider is where the button leads. */
+        r->form_action = "'self' https:";
+        page_connect(&r->page, r->nonce, &page, door == SITE_DOOR_EXTERNAL, now_realtime());
         return r->page.error;
 }
 
@@ -136,7 +139,7 @@ static int answer_continue(const RouteContext *c, const Target *t, Reply *r) {
         if (k < 0)
                 return reply_unreachable(r, k);
         if (k == API_REFUSED)
-                return reply_refused(r, &fault, false);
+                return reply_refused(r, &fault, "This link no longer works");
         r->status = 303;
         return 0;
 }
@@ -167,9 +170,9 @@ static int answer_callback(
         if (k < 0)
                 return reply_unreachable(r, k);
         if (k == API_REFUSED)
-                return reply_refused(r, &fault, true);
+                return reply_refused(r, &fault, "Not connected");
         r->status = 200;
-        page_result(&r->page, r->nonce, &result, now_realtime());
+        page_result(&r->page, r->nonce, &result, door == SITE_DOOR_EXTERNAL, now_realtime());
         return r->page.error;
 }
 
@@ -195,11 +198,37 @@ static int reply_target_fault(Reply *r, int fault) {
 
 /* Methods of a route, or NULL when request's is among them. */
 static const char *refused_method(const Request *q, const Target *t) {
-        if (streq(q->method, "GET") || streq(q->method, "HEAD"))
-                return NULL;
-        if (t->route != TARGET_CONNECT)
-                return "GET, HEAD";
-        return streq(q->method, "POST") ? NULL : "GET, HEAD, POST";
+        static const char *const methods[] = {
+                [TARGET_ROOT] = "GET, HEAD",
+                [TARGET_CONNECT] = "GET, HEAD, POST",
+                [TARGET_CALLBACK] = "GET, HEAD",
+                [TARGET_OPEN] = "GET, HEAD, POST",
+                [TARGET_BEGIN] = "POST",
+                [TARGET_OFFER] = "POST",
+                [TARGET_LEAVE] = "POST",
+        };
+        const char *all = methods[t->route];
+
+        for (const char *p = all; *p; p += strspn(p, ", ")) {
+                size_t n = strcspn(p, ",");
+
+                if (strlen(q->method) == n && memcmp(p, q->method, n) == 0)
+                        return NULL;
+                p += n;
+        }
+        return all;
+}
+
+static int answer_connect(
+                const RouteContext *c, const Request *q, SiteDoor door, const Target *t, Reply *r) {
+        r->name = "connect";
+        if (!streq(q->method, "POST"))
+                return answer_connect_page(c, door, t, r);
+        if (!site_judge_post(&c->site, door, q->host, q->origin, q->fetch_site))
+                return reply_fault(r, 403, "The button was not pressed on our page",
+                                "The request does not come from the page that vaultctl's link opens.",
+                                "Open the link that vaultctl printed, and press the button there.");
+        return answer_continue(c, t, r);
 }
 
 static int answer_target(const RouteContext *c, const Request *q, SiteDoor door, const Target *t, Reply *r) {
@@ -213,15 +242,7 @@ static int answer_target(const RouteContext *c, const Request *q, SiteDoor door,
 
         switch (t->route) {
         case TARGET_CONNECT:
-                r->name = "connect";
-                if (!streq(q->method, "POST"))
-                        return answer_connect_page(c, t, r);
-                if (!site_judge_post(&c->site, door, q->host, q->origin, q->fetch_site))
-                        return reply_fault(r, 403, "The button was not pressed on our page",
-                                        "The request does not come from the page that vaultctl's link "
-                                        "opens.",
-                                        "Open the link that vaultctl printed, and press the button there.");
-                return answer_continue(c, t, r);
+                return answer_connect(c, q, door, t, r);
         case TARGET_CALLBACK:
                 r->name = "callback";
                 if (streq(q->method, "HEAD")) {
@@ -230,11 +251,18 @@ static int answer_target(const RouteContext *c, const Request *q, SiteDoor door,
                 }
                 return answer_callback(c, q, door, t, r);
         default:
-                r->name = "root";
-                r->status = 200;
-                page_root(&r->page, r->nonce);
-                return r->page.error;
+                break;
         }
+        if (door == SITE_DOOR_EXTERNAL)
+                return answer_visit(c, q, t, r);
+        if (t->route != TARGET_ROOT)
+                return reply_fault(r, 404, "There is no such page here",
+                                "The page of one's services is shown behind https only.",
+                                "Open the link exactly as vaultctl printed it.");
+        r->name = "root";
+        r->status = 200;
+        page_root(&r->page, r->nonce);
+        return r->page.error;
 }
 
 int route_answer(const RouteContext *c, const Request *q, Reply *ret) {

@@ -8,8 +8,12 @@
 typedef struct Request {
         const char *method;
         const char *target; /* as it stood in the request line */
-        const char *host, *origin, *fetch_site, *fetch_dest;
-        bool has_repeated_header; /* one of the four occurs twice */
+        const char *host, *origin, *fetch_site, *fetch_dest, *content_type;
+        bool has_repeated_header; /* one of these occurs twice */
+        const char *cookie;
+        bool is_cookie_repeated;
+        const char *body; /* of a POST; n_body bytes */
+        size_t n_body;
         bool is_body_too_large;
         uint16_t port;            /* of the listener */
         const char *local, *peer; /* "address:port" of the TCP connection */
@@ -17,9 +21,11 @@ typedef struct Request {
 
 typedef struct Reply {
         unsigned status;
-        const char *allow; /* for 405 */
-        char *location;    /* for 303 */
-        char nonce[32];    /* of the page's style */
+        const char *allow;       /* for 405 */
+        char *location;          /* for 303 */
+        char *set_cookie;        /* NULL: none */
+        const char *form_action; /* where forms of the page may lead; NULL: nowhere */
+        char nonce[32];          /* of the page's style */
         HtmlWriter page;
         const char *name; /* of the route, for the access log: never a ticket or parameter */
 } Reply;

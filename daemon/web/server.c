@@ -8,9 +8,8 @@
  * them over, for two reasons: the library, once full, would accept and drop whoever comes next, and when it stops it
  * may shutdown(2) a listening socket that the service manager still holds; the port must outlive us (threat T15).
  *
- * Every page carries the same set of headers, from one place; the one that differs is the nonce of its style.
- * form-action admits https: beside 'self' because browsers hold redirects after a form against it, and the provider is
- * where the button leads.
+ * Every page carries the same set of headers, from one place; what differs is the nonce of its style and where its
+ * forms may lead.
  *
  * Who may call: main.c. */
 
@@ -34,7 +33,7 @@
 #define REQUEST_MEMORY ((size_t)(36 * 1024))
 /* How long accept(2) rests after it failed for want of descriptors or memory. */
 #define ACCEPT_REST_USEC (200 * USEC_PER_MSEC)
-/* The form has no fields. */
+/* Our forms have four short fields. */
 #define BODY_MAX     ((size_t)1024)
 #define THREAD_STACK ((size_t)(1024 * 1024))
 /* The library's own time-out between two bytes, behind ours. */
@@ -118,7 +117,14 @@ static enum MHD_Result on_header(
                 { MHD_HTTP_HEADER_ORIGIN, &q->origin },
                 { "Sec-Fetch-Site", &q->fetch_site },
                 { "Sec-Fetch-Dest", &q->fetch_dest },
+                { MHD_HTTP_HEADER_CONTENT_TYPE, &q->content_type },
         };
+
+        if (strcasecmp(name, MHD_HTTP_HEADER_COOKIE) == 0) {
+                q->is_cookie_repeated = q->cookie != NULL;
+                q->cookie = value ?: "";
+                return MHD_YES;
+        }
 
         for (size_t i = 0; i < ELEMENTSOF(wanted); i++) {
                 if (strcasecmp(name, wanted[i].name) != 0)
@@ -170,13 +176,14 @@ static int response_add_headers(struct MHD_Response *response, const Reply *r) {
                 { MHD_HTTP_HEADER_CONNECTION, "close" },
                 { MHD_HTTP_HEADER_ALLOW, r->allow },
                 { MHD_HTTP_HEADER_LOCATION, r->location },
+                { MHD_HTTP_HEADER_SET_COOKIE, r->set_cookie },
                 { MHD_HTTP_HEADER_RETRY_AFTER, r->status == 503 ? "60" : NULL },
         };
 
         (void)snprintf(policy, sizeof(policy),
-                        "default-src 'none'; style-src 'nonce-%s'; form-action 'self' https:; "
+                        "default-src 'none'; style-src 'nonce-%s'; form-action %s; "
                         "base-uri 'none'; frame-ancestors 'none'",
-                        r->nonce);
+                        r->nonce, r->form_action ?: "'none'");
         for (size_t i = 0; i < ELEMENTSOF(headers); i++)
                 if (headers[i].value && MHD_add_response_header(response, headers[i].name,
                                                         headers[i].value) != MHD_YES)
@@ -220,6 +227,8 @@ static enum MHD_Result answer(Server *s, struct MHD_Connection *mhd, Connection 
                 .target = c->target ?: "",
                 .is_body_too_large = c->is_body_too_large,
                 .port = c->port,
+                .body = c->body,
+                .n_body = c->n_body_kept,
                 .local = isempty(c->local) ? NULL : c->local,
                 .peer = isempty(c->peer) ? NULL : c->peer,
         };
@@ -231,7 +240,7 @@ static enum MHD_Result answer(Server *s, struct MHD_Connection *mhd, Connection 
         else
                 r = route_answer_busy(&reply);
         burn_stack();
-        connection_forget_target(c);
+        connection_forget_request(c);
         connection_end_answer(c);
         return r < 0 ? MHD_NO : send_reply(mhd, method, c, &reply);
 }
@@ -253,8 +262,8 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *mhd, co
         }
         if (*upload_data_size > 0) {
                 /* The library lets nobody answer in the middle of a body: swallow a little, then hang up. */
-                c->n_body += MIN(*upload_data_size, 64 * BODY_MAX);
-                c->is_body_too_large = c->n_body > BODY_MAX;
+                if (!connection_keep_body(c, upload_data, *upload_data_size, BODY_MAX))
+                        c->is_body_too_large = true;
                 *upload_data_size = 0;
                 return c->n_body > 16 * BODY_MAX ? MHD_NO : MHD_YES;
         }

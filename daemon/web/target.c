@@ -10,76 +10,20 @@
  *
  * A pure parser: no descriptor, no log, no policy. Who may call: routes.c, and its tests. */
 
-#include "util/encode.h"
 #include "web/target.h"
 
-static void free_erased(char *text) {
-        if (text)
-                explicit_bzero(text, strlen(text));
-        free(text);
-}
-
 void target_done(Target *t) {
-        free_erased(t->segment);
-        for (size_t i = 0; i < t->n_parameters; i++) {
-                free_erased(t->parameters[i].name);
-                free_erased(t->parameters[i].value);
-        }
+        if (t->segment)
+                explicit_bzero(t->segment, strlen(t->segment));
+        free(t->segment);
+        parameters_done(&t->parameters);
         *t = (Target){};
 }
 
-static int decode_text(const char *text, size_t n, char **ret) {
-        char *decoded;
-        int r;
-
-        r = percent_decode(text, n, true, &decoded);
-        if (r == -EBADMSG)
-                return TARGET_MALFORMED;
-        if (r < 0)
-                return r;
-        if (!utf8_is_valid(decoded, strlen(decoded))) {
-                free_erased(decoded);
-                return TARGET_MALFORMED;
-        }
-        *ret = decoded;
-        return 0;
-}
-
-/* One "name=value" of n bytes. */
-static int parameter_parse(Target *t, const char *text, size_t n) {
-        const char *equals = memchr(text, '=', n);
-        size_t n_name = equals ? (size_t)(equals - text) : n;
-        TargetParameter p = {};
-        int r;
-
-        r = decode_text(text, n_name, &p.name);
-        if (r == 0)
-                r = decode_text(equals ? equals + 1 : "", equals ? n - n_name - 1 : 0, &p.value);
-        if (r == 0 && t->n_parameters == TARGET_PARAMETERS_MAX)
-                r = TARGET_MALFORMED;
-        if (r == 0 && target_get(t, p.name))
-                r = TARGET_REPEATED;
-        if (r != 0) {
-                free_erased(p.name);
-                free_erased(p.value);
-                return r;
-        }
-        t->parameters[t->n_parameters++] = p;
-        return 0;
-}
-
 static int query_parse(Target *t, const char *query) {
-        for (const char *p = query; *p;) {
-                size_t n = strcspn(p, "&");
-                int r = n > 0 ? parameter_parse(t, p, n) : 0;
+        int r = parameters_parse(query, strlen(query), &t->parameters);
 
-                if (r != 0)
-                        return r;
-                p += n;
-                if (*p == '&')
-                        p++;
-        }
-        return 0;
+        return r == PARAMETERS_MALFORMED ? TARGET_MALFORMED : r == PARAMETERS_REPEATED ? TARGET_REPEATED : r;
 }
 
 static bool is_segment(const char *text, size_t n) {
@@ -92,23 +36,28 @@ static int path_parse(Target *t, const char *path, size_t n) {
         static const struct {
                 const char *prefix;
                 TargetRoute route;
+                bool has_segment;
         } routes[] = {
-                { "/connect/", TARGET_CONNECT },
-                { "/callback/", TARGET_CALLBACK },
+                { "/", TARGET_ROOT, false },
+                { "/connect/", TARGET_CONNECT, true },
+                { "/callback/", TARGET_CALLBACK, true },
+                { "/open/", TARGET_OPEN, true },
+                { "/begin", TARGET_BEGIN, false },
+                { "/offer", TARGET_OFFER, false },
+                { "/leave", TARGET_LEAVE, false },
         };
 
-        if (n == 1 && path[0] == '/') {
-                t->route = TARGET_ROOT;
-                return 0;
-        }
         for (size_t i = 0; i < ELEMENTSOF(routes); i++) {
                 size_t n_prefix = strlen(routes[i].prefix);
 
-                if (n < n_prefix || memcmp(path, routes[i].prefix, n_prefix) != 0)
+                if (n < n_prefix || memcmp(path, routes[i].prefix, n_prefix) != 0 ||
+                                (n > n_prefix && !routes[i].has_segment))
                         continue;
+                t->route = routes[i].route;
+                if (!routes[i].has_segment)
+                        return 0;
                 if (!is_segment(path + n_prefix, n - n_prefix))
                         return TARGET_UNKNOWN;
-                t->route = routes[i].route;
                 t->segment = strndup(path + n_prefix, n - n_prefix);
                 return t->segment ? 0 : -ENOMEM;
         }
@@ -145,8 +94,5 @@ int target_parse(const char *text, Target *ret) {
 }
 
 const char *target_get(const Target *t, const char *name) {
-        for (size_t i = 0; i < t->n_parameters; i++)
-                if (streq(t->parameters[i].name, name))
-                        return t->parameters[i].value;
-        return NULL;
+        return parameters_get(&t->parameters, name);
 }

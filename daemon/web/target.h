@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "util/macro.h"
+#include "web/parameters.h"
 
 /* What a request line asks for. */
 
@@ -9,6 +9,10 @@ typedef enum TargetRoute {
         TARGET_ROOT,     /* / */
         TARGET_CONNECT,  /* /connect/TICKET */
         TARGET_CALLBACK, /* /callback/PATH */
+        TARGET_OPEN,     /* /open/TICKET */
+        TARGET_BEGIN,    /* /begin, /offer, /leave: forms of the page of services */
+        TARGET_OFFER,
+        TARGET_LEAVE,
 } TargetRoute;
 
 typedef enum TargetFault {
@@ -19,19 +23,13 @@ typedef enum TargetFault {
         TARGET_TOO_LONG,
 } TargetFault;
 
-#define TARGET_MAX            ((size_t)8192)
-#define TARGET_SEGMENT_MAX    ((size_t)128)
-#define TARGET_PARAMETERS_MAX ((size_t)24)
-
-typedef struct TargetParameter {
-        char *name, *value; /* decoded, valid UTF-8, no NUL */
-} TargetParameter;
+#define TARGET_MAX         ((size_t)8192)
+#define TARGET_SEGMENT_MAX ((size_t)128)
 
 typedef struct Target {
         TargetRoute route;
-        char *segment; /* TICKET or PATH: [A-Za-z0-9._-]+; NULL at the root */
-        TargetParameter parameters[TARGET_PARAMETERS_MAX];
-        size_t n_parameters;
+        char *segment; /* TICKET or PATH: [A-Za-z0-9._-]+; NULL where the route has none */
+        Parameters parameters;
 } Target;
 
 /* Parses the target as it stood in the request line. 0, a TargetFault, or -ENOMEM. */

@@ -38,20 +38,20 @@ static void check_again(const Target *t) {
         Target again = {};
 
         check(buffer_printf(&text, "/callback/%s?", t->segment ?: "x") == 0, "memory");
-        for (size_t i = 0; i < t->n_parameters; i++) {
-                _cleanup_(freep) char *name = percent_encode(t->parameters[i].name);
-                _cleanup_(freep) char *value = percent_encode(t->parameters[i].value);
+        for (size_t i = 0; i < t->parameters.n; i++) {
+                _cleanup_(freep) char *name = percent_encode(t->parameters.list[i].name);
+                _cleanup_(freep) char *value = percent_encode(t->parameters.list[i].value);
 
                 check(name && value && buffer_printf(&text, "%s=%s&", name, value) == 0, "memory");
         }
         /* Escaping makes it longer. */
         if (text.size <= TARGET_MAX) {
                 check(target_parse((const char *)text.bytes, &again) == 0, "admitted again");
-                check(again.n_parameters == t->n_parameters, "same number");
-                for (size_t i = 0; i < t->n_parameters; i++)
-                        check(streq(again.parameters[i].name, t->parameters[i].name) &&
-                                                        streq(again.parameters[i].value,
-                                                                        t->parameters[i].value),
+                check(again.parameters.n == t->parameters.n, "same number");
+                for (size_t i = 0; i < t->parameters.n; i++)
+                        check(streq(again.parameters.list[i].name, t->parameters.list[i].name) &&
+                                                        streq(again.parameters.list[i].value,
+                                                                        t->parameters.list[i].value),
                                         "same parameters");
                 target_done(&again);
         }
@@ -67,10 +67,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_page(text);
         if (target_parse(text, &t) != 0)
                 return 0;
-        for (size_t i = 0; i < t.n_parameters; i++) {
-                check(utf8_is_valid(t.parameters[i].value, strlen(t.parameters[i].value)), "valid UTF-8");
-                check(target_get(&t, t.parameters[i].name) == t.parameters[i].value, "distinct names");
-                check_page(t.parameters[i].value);
+        for (size_t i = 0; i < t.parameters.n; i++) {
+                check(utf8_is_valid(t.parameters.list[i].value, strlen(t.parameters.list[i].value)), "valid UTF-8");
+                check(target_get(&t, t.parameters.list[i].name) == t.parameters.list[i].value, "distinct names");
+                check_page(t.parameters.list[i].value);
         }
         check_again(&t);
         return 0;

@@ -38,13 +38,17 @@ def in_ten_minutes():
     return int((time.time() + 600) * 1_000_000)
 
 
+def card(service, title, **more):
+    return {"service": service, "title": title, "label": "default", "kind": "grant", "state": "none", "renews": False, **more}
+
+
 class FakeVaultd:
     def __init__(self, path):
         self.path = str(path)
         self.calls = []
         self.violations = []
         self.declared = declared_methods()
-        assert set(self.declared) == {"Page", "Continue", "Callback"}
+        assert set(self.declared) == {"Page", "Continue", "Callback", "Invitation", "Enter", "Services", "Begin", "Offer", "Leave"}
         self.answers = {
             "Page": {
                 "user": "alice", "host": "build1.example.org", "service": "notion", "title": "Notion",
@@ -55,6 +59,22 @@ class FakeVaultd:
                 "user": "alice", "host": "build1.example.org", "title": "Notion",
                 "account": "Alice Archer (alice@example.org)", "claimCode": "7KQ2-M4XD-9RTB", "expires": in_ten_minutes(),
             },
+            "Invitation": {"user": "alice", "host": "build1.example.org", "takesCode": False, "expires": in_ten_minutes()},
+            "Enter": {"visit": "dmlzaXQtb2YtYWxpY2UtMDEyMzQ1Njc4OTAxMjM0NTY", "expires": in_ten_minutes()},
+            "Services": {
+                "user": "alice", "host": "build1.example.org", "form": "Zm9ybS13b3JkLTAxMjM0NQ", "expires": in_ten_minutes(),
+                "cards": [
+                    card("notion", "Notion", state="active", account="alice@example.org", renews=True),
+                    card("slack", "Slack", state="needs-reconnect", account="alice", reason="Slack has ended the connection."),
+                    card("github", "GitHub", kind="token"),
+                    card("linear", "Linear", begun="quarantined", begunAccount="alice@linear.example", begunExpires=in_ten_minutes()),
+                    card("sentry", "Sentry"),
+                ],
+            },
+            "Begin": {"location": "https://vault.example.org/connect/bmV3LXRpY2tldA"},
+            "Offer": {"user": "alice", "host": "build1.example.org", "title": "Notion", "label": "default", "account": "alice@example.org",
+                      "code": "K7QF-2M9X", "expires": in_ten_minutes()},
+            "Leave": {},
         }
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)

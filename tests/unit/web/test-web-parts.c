@@ -79,7 +79,7 @@ static void values_are_decoded_once(void **state) {
         assert_int_equal(target_parse("/callback/a?state=%2525&code=a+b%2Bc&iss=&flag&%C3%A9=%E2%82%AC&&",
                                          &t),
                         0);
-        assert_int_equal(t.n_parameters, 5);
+        assert_int_equal(t.parameters.n, 5);
         assert_string_equal(target_get(&t, "state"), "%25");
         assert_string_equal(target_get(&t, "code"), "a b+c");
         assert_string_equal(target_get(&t, "iss"), "");
@@ -101,7 +101,7 @@ static void repetition_is_found_after_decoding(void **state) {
                 Target t = {};
 
                 assert_int_equal(target_parse(bad[i], &t), TARGET_REPEATED);
-                assert_int_equal(t.n_parameters, 0);
+                assert_int_equal(t.parameters.n, 0);
         }
 }
 

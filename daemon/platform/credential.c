@@ -22,6 +22,7 @@
 #include "util/clock.h"
 
 #define CREATES_MAX 2U
+#define STORES_MAX  8U
 
 static char *credential_path(const Vault *v, const char *id, const char *suffix) {
         char *path;
@@ -331,8 +332,37 @@ static int credential_reread(Platform *p, const Vault *v, Credential **c, Failur
         return 0;
 }
 
-static int credential_note(Platform *p, const Vault *v, Credential **c, char *id, Failure *failure) {
+static int credential_store(Platform *p, const Vault *v, const Credential *c) {
         _cleanup_(store_batch_freep) StoreBatch *batch = NULL;
+        int r;
+
+        r = store_batch_new(&batch);
+        if (r >= 0)
+                r = credential_record_put(batch, v, c);
+        return r < 0 ? r : store_commit(p->store, TAKE_PTR(batch));
+}
+
+/* A refresh may have written the record since it was read: what was pushed is then a token that is about to be pushed again, and no reason to take it
+ * back. STORE_CONFLICT: it is another one, or none. */
+static int credential_store_id(Platform *p, const Vault *v, Credential **c) {
+        int r = credential_store(p, v, *c);
+
+        for (unsigned i = 0; i < STORES_MAX && r == STORE_CONFLICT && (*c)->custody == CUSTODY_MIRROR; i++) {
+                _cleanup_(freep) char *id = strdup((*c)->platform_credential_id);
+                Failure ignored = {};
+                int q = id ? credential_reread(p, v, c, &ignored) : -ENOMEM;
+
+                failure_done(&ignored);
+                if (q != 0)
+                        break;
+                free((*c)->platform_credential_id);
+                (*c)->platform_credential_id = TAKE_PTR(id);
+                r = credential_store(p, v, *c);
+        }
+        return r;
+}
+
+static int credential_note(Platform *p, const Vault *v, Credential **c, char *id, Failure *failure) {
         Failure ignored = {};
         int r;
 
@@ -347,11 +377,7 @@ static int credential_note(Platform *p, const Vault *v, Credential **c, char *id
         (*c)->platform_credential_id = id;
         if (is_handed_over)
                 *owned = secret_free(*owned);
-        r = store_batch_new(&batch);
-        if (r >= 0)
-                r = credential_record_put(batch, v, *c);
-        if (r >= 0)
-                r = store_commit(p->store, TAKE_PTR(batch));
+        r = credential_store_id(p, v, c);
         if (r < 0)
                 return r;
         if (r != STORE_CONFLICT)

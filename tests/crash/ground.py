@@ -25,8 +25,8 @@ GRACE_SECONDS = 0.3
 
 
 class Ground(World):
-    def __init__(self):
-        super().__init__(platform=True)
+    def __init__(self, **options):
+        super().__init__(**{"platform": True, **options})
         self.crash_log = None
         self.before, self.decoys, self.grants_before = {}, [], 0
 
@@ -73,10 +73,10 @@ class Ground(World):
 
     # Processes
 
-    def start(self, point=None):
+    def start(self, point=None, environment=None):
         """Starts vaultd, to be killed at that point. Returns once it answers or is dead."""
         self.crash_log.write_bytes(b"")
-        environment = {"VAULTD_TEST_CRASH_LOG": str(self.crash_log)}
+        environment = {"VAULTD_TEST_CRASH_LOG": str(self.crash_log), **(environment or {})}
         if point:
             environment["VAULTD_TEST_CRASH_AT"] = str(point)
         process = self.start_vaultd(environment, wait=False)

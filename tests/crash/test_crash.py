@@ -68,7 +68,7 @@ def connect(ground, told):
 
 
 def claim(ground, told):
-    told.is_connected = soft_json(ground, "claim", told.code) is not None
+    told.is_connected = "error" not in ground.claim("alice", told.code, want=None)
     return told.is_connected
 
 
@@ -107,7 +107,7 @@ def finish_connecting(ground, told):
         return
     assert not told.is_connected, "a connection that was acknowledged is gone"
     if told.code:
-        ground.json("alice", "claim", told.code)
+        ground.claim("alice", told.code)
         return
     states = flow_states(ground)
     if told.link and not (told.page and "/callback/" in told.page):
@@ -115,7 +115,7 @@ def finish_connecting(ground, told):
     if told.link and "pending" in states:
         page = ground.browse("alice", told.link)
         assert "claim-code" in page["ids"], f"the link that was handed out does not work any more: {page}"
-        ground.json("alice", "claim", page["ids"]["claim-code"])
+        ground.claim("alice", page["ids"]["claim-code"])
         return
     # Used up, or never told: begun anew, which also clears away what was parked without its code having been shown.
     ground.connect("alice")

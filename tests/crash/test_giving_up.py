@@ -87,7 +87,7 @@ def finish_revocation(ground, is_acknowledged):
     states = finish(ground, is_acknowledged)
     if is_acknowledged:
         assert flows(ground) == [], "a grant that waits for its claim outlived the revocation"
-        assert "error" in ground.json("alice", "claim", ground.parked_code, code=None)
+        assert "error" in ground.claim("alice", ground.parked_code, want=None)
     if not states:
         assert control(ground, "revoke", "--user", "alice")["grants"] == [], "its record was not erased"
 

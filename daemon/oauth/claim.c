@@ -41,7 +41,7 @@ static int claim_refused(Oauth *o, Flow *flow, const Failure *why) {
         int r;
 
         r = flow_end(o, flow, why);
-        return r == FLOW_MOVED ? FLOW_MOVED : r < 0 && r != -EAGAIN ? r : FAILED;
+        return r == 0 ? FAILED : r;
 }
 
 /* text: as normalised. What cannot be computed does not match. */
@@ -281,5 +281,5 @@ int oauth_cancel(Oauth *o, uid_t uid, const char *flow_id, Failure *failure) {
                         r = flow_end(o, flow, &why);
         } while (r == FLOW_MOVED);
         failure_done(&why);
-        return r == -EAGAIN ? 0 : r;
+        return r;
 }

@@ -155,15 +155,33 @@ static int flow_erase(Oauth *o, Flow *f) {
         return r == STORE_CONFLICT ? FLOW_MOVED : r;
 }
 
-int flow_end(Oauth *o, Flow *taken, const Failure *why) {
-        _cleanup_(flow_freep) Flow *flow = taken;
+/* Durably ended, and who waits told. */
+static int flow_stop(Oauth *o, Flow **flow, const Failure *why) {
         int r;
 
         /* Whoever waits hears of it once it is certain, and before the server does, which may take its time. Not from us when
          * the flow went on without us: it may be about to succeed. */
-        r = flow_has_tokens(flow) ? flow_begin_revoking(o, &flow) : flow_erase(o, flow);
+        r = flow_has_tokens(*flow) ? flow_begin_revoking(o, flow) : flow_erase(o, *flow);
         if (r != FLOW_MOVED)
-                watch_notify(o, flow->id, why);
+                watch_notify(o, (*flow)->id, why);
+        return r;
+}
+
+int flow_end(Oauth *o, Flow *taken, const Failure *why) {
+        _cleanup_(flow_freep) Flow *flow = taken;
+        int r;
+
+        r = flow_stop(o, &flow, why);
+        if (r == 0 && flow_has_tokens(flow))
+                sweep_soon(o, &flow);
+        return r;
+}
+
+int flow_end_and_revoke(Oauth *o, Flow *taken, const Failure *why) {
+        _cleanup_(flow_freep) Flow *flow = taken;
+        int r;
+
+        r = flow_stop(o, &flow, why);
         if (r != 0 || !flow_has_tokens(flow))
                 return r;
         r = flow_revoke(o, flow);

@@ -217,9 +217,14 @@ int flow_commit(Oauth *o, const Vault *vault, Flow **flow);
 /* The same with FLOW_MOVED as a failure. */
 int flow_advance(Oauth *o, const Vault *vault, Flow **flow, Failure *failure);
 int flow_find_own(Oauth *o, uid_t uid, const char *flow_id, Flow **ret, Failure *failure);
-/* Ends a flow, which is taken over: tells who waits why, revokes its tokens upstream (first made durable as FLOW_REVOKING), erases it.
- * 0; FLOW_MOVED: not ended by us, and nobody was told; -EAGAIN: the sweeper goes on with the revocation; other -errno. */
+/* Ends a flow, which is taken over: tells who waits why, and erases it. Where it holds tokens it is written as FLOW_REVOKING, and a fiber of the sweeper's
+ * revokes them upstream at once and erases it then; nobody waits for the service here. 0; FLOW_MOVED: not ended by us, and nobody was told;
+ * other -errno. */
 int flow_end(Oauth *o, Flow *flow, const Failure *why);
+/* The same, but waits for the service; for those fibers. -EAGAIN: it could not be told, the sweeper tries again. */
+int flow_end_and_revoke(Oauth *o, Flow *flow, const Failure *why);
+/* sweep.c: begins to revoke what the flow, in its state FLOW_REVOKING, holds. Without memory a later sweep finds it. */
+void sweep_soon(Oauth *o, Flow **flow);
 bool flow_is_expired(const Flow *flow);
 bool flow_has_tokens(const Flow *flow);
 const char *flow_title(Oauth *o, const Flow *flow);

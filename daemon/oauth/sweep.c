@@ -120,7 +120,7 @@ static int end_unfinished(Oauth *o, Flow *taken) {
 
         (void)failure_set(&why, FAILURE_FLOW, "Run: vaultctl connect",
                         "the connection to %s was not finished in time", flow_title(o, flow));
-        r = flow_end(o, TAKE_PTR(flow), &why);
+        r = flow_end_and_revoke(o, TAKE_PTR(flow), &why);
         failure_done(&why);
         if (r < 0 && r != -EAGAIN && r != -ECANCELED)
                 log_warning("an unfinished connection could not be cleared away: %s", strerror(-r));
@@ -175,6 +175,11 @@ static void sweep_start_revokers(Oauth *o) {
                 if (s->n_revokers == 0)
                         sweep_free(s); /* no memory now: the next sweep finds them again */
         }
+}
+
+void sweep_soon(Oauth *o, Flow **flow) {
+        (void)sweep_flow(o, flow);
+        sweep_start_revokers(o);
 }
 
 static int sweep_once(Oauth *o, bool is_start) {

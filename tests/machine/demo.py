@@ -75,8 +75,8 @@ def refused_before_connecting(story, scene, user):
 def connect(story, scene, user, account):
     story.step(f"{user} connects Notion, as {account}")
     before = set(scene.platform_vaults())
-    story.command(user, "vaultctl connect notion --no-browser --json")
-    with scene.converse(user, "vaultctl --json connect notion --no-browser") as terminal:
+    story.command(user, "vaultctl connect notion --page --no-browser --json")
+    with scene.converse(user, "vaultctl --json connect notion --page --no-browser") as terminal:
         link = terminal.hear()["link"]
         story.tell(f"vaultctl prints the link of our own page, {link}, and waits.")
         page = scene.browse(user, link, account)

@@ -157,7 +157,7 @@ class Scene(Machine):
 
     def connect(self, user, account=None):
         """The whole of `vaultctl connect notion` for user: link, browser, code. Returns its last line."""
-        with self.converse(user, "vaultctl --json connect notion --no-browser") as terminal:
+        with self.converse(user, "vaultctl --json connect notion --page --no-browser") as terminal:
             link = terminal.hear()["link"]
             page = self.browse(user, link, account or self.accounts[user])
             terminal.hear()

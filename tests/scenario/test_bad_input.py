@@ -211,7 +211,7 @@ def test_failing_token_endpoint_ends_the_flow_with_exit_code_6(world, order):
 def test_claim_by_another_uid_finds_nothing(world):
     terminal, page = world.park("alice")
     terminal.hear()
-    assert world.json("bob", "claim", page["ids"]["claim-code"], code=1)["error"] == "io.vaultd.NotFound"
+    assert world.claim("bob", page["ids"]["claim-code"], want=1)["error"] == "io.vaultd.NotFound"
     terminal.say(page["ids"]["claim-code"])
     assert terminal.hear()["state"] == "connected"
     terminal.end()
@@ -223,7 +223,7 @@ def test_third_wrong_code_revokes_the_grant(world):
     assert world.grants("carol@notion.test")[1] >= 1
     claim = lambda: world.caller("carol").reply("io.vaultd.Connect.Claim", {"flow": parked["flow"], "code": "0000-0000"})  # noqa: E731
     assert [claim()["parameters"]["triesLeft"] for _ in range(3)] == [2, 1, 0]
-    assert world.json("carol", "claim", page["ids"]["claim-code"], code=1)["error"] == "io.vaultd.NotFound"
+    assert world.claim("carol", page["ids"]["claim-code"], want=1)["error"] == "io.vaultd.NotFound"
     assert wait_for(lambda: world.grants("carol@notion.test") == (0, 0), what="the grant was not revoked upstream")
     terminal.kill()
 
@@ -232,8 +232,8 @@ def test_code_works_once(world):
     terminal, page = world.park("alice")
     terminal.hear()
     code = page["ids"]["claim-code"]
-    assert world.json("alice", "claim", code.lower().replace("-", " "))["service"] == "notion"
-    assert world.json("alice", "claim", code, code=1)["error"] == "io.vaultd.NotFound"
+    assert world.claim("alice", code.lower().replace("-", " "))["service"] == "notion"
+    assert world.claim("alice", code, want=1)["error"] == "io.vaultd.NotFound"
     terminal.kill()
 
 
@@ -246,7 +246,7 @@ def test_unclaimed_grant_is_revoked_and_erased(fresh_world):
     assert fresh_world.grants("alice@notion.test")[1] == 1
     wait_for(lambda: fresh_world.grants("alice@notion.test") == (0, 0), 60, "the unclaimed grant was not revoked")
     wait_for(lambda: not fresh_world.json("alice", "status")["flows"], 10)
-    assert fresh_world.json("alice", "claim", page["ids"]["claim-code"], code=1)["error"] == "io.vaultd.NotFound"
+    assert fresh_world.claim("alice", page["ids"]["claim-code"], want=1)["error"] == "io.vaultd.NotFound"
 
 
 # Accounts

@@ -121,7 +121,7 @@ def test_guesses_at_once_are_each_counted(world):
     tries = sorted(reply["parameters"]["triesLeft"] for reply in replies if reply["error"] == "io.vaultd.ClaimRejected")
     assert tries == [0, 1, 2], replies
     assert {reply["error"] for reply in replies} == {"io.vaultd.ClaimRejected", "io.vaultd.NotFound"}, replies
-    assert world.json("carol", "claim", page["ids"]["claim-code"], code=1)["error"] == "io.vaultd.NotFound"
+    assert world.claim("carol", page["ids"]["claim-code"], want=1)["error"] == "io.vaultd.NotFound"
     wait_for(lambda: world.grants("carol@notion.test") == (0, 0), what="the grant was not revoked upstream")
 
 

@@ -99,7 +99,7 @@ def test_unseal_new_gives_an_empty_vault_and_destroys_nothing(world):
         assert (status["connections"], status["flows"]) == ([], [])
         assert world.json("alice", "session", "list")["sessions"] == []
         # The code that the former owner's browser showed opens nothing for the new one, nor does the pinned account bind her.
-        assert world.json("alice", "claim", page["ids"]["claim-code"], code=1)["error"] in ("io.vaultd.NotFound", "io.vaultd.ClaimRejected", "io.vaultd.FlowFailed")
+        assert world.claim("alice", page["ids"]["claim-code"], want=1)["error"] in ("io.vaultd.NotFound", "io.vaultd.ClaimRejected", "io.vaultd.FlowFailed")
         assert world.connect("alice", ACCOUNTS["carol"])["account"]["name"] == ACCOUNTS["carol"]
     world.stop_vaultd()
     assert before.encode() in database.read_bytes()

@@ -119,7 +119,7 @@ def test_t26_noted_calls_fill_no_journal_and_hide_no_change():
         since = len(world.log("vaultd"))
         world.connect("alice")
         world.json("alice", "disconnect", "notion")
-        assert world.json("bob", "claim", "0000-0000", code=None)["error"]
+        assert world.claim("bob", "0000-0000", want=None)["error"]
         wait_for(lambda: "service disconnected: alice" in world.log("vaultd")[since:])
         for done in ("connecting begun: alice", "grant quarantined: alice", "grant claimed: alice", "service disconnected: alice"):
             line = next(line for line in records(world, "alice", since) if done in line)

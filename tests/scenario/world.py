@@ -6,6 +6,7 @@ started without a shell and ended by pid. Users act through the real vaultctl un
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -29,6 +30,12 @@ BUILD = pathlib.Path(os.environ.get("VAULTD_BUILD", TREE / "build/check-gcc"))
 UIDS = {"root": 0, "alice": 1001, "bob": 1002, "carol": 1003, "vaultd": 990, "vaultd-web": 991, "nobody-here": 54321}
 ACCOUNTS = {"alice": "alice@notion.test", "bob": "bob@notion.test", "carol": "carol@notion.test"}
 SANITIZER = {"ASAN_OPTIONS": "detect_stack_use_after_return=0:abort_on_error=1:log_path=stderr", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+
+
+def account_id(account):
+    """The id that the MCP server has for an account of the provider."""
+    digest = hashlib.sha256(account.encode()).hexdigest()
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
 
 
 def as_user(user):
@@ -300,6 +307,10 @@ class World(contextlib.ExitStack):
         assert pending.get("state") == "pending", pending
         page = self.browse(user, pending["link"], account)
         return terminal, page
+
+    def claim(self, user, code, account=None, want=0):
+        """`vaultctl claim`, from elsewhere than the terminal that began; account: of the provider, the user's own by default."""
+        return self.json(user, "claim", code, "--account", account_id(account or ACCOUNTS[user]), code=want)
 
     def connect(self, user, account=None):
         """The whole of `vaultctl connect notion`; returns its last line."""

@@ -45,13 +45,13 @@ def test_missing_connection_is_named_with_its_remedy(people):
 
 
 def test_page_names_who_asks_and_for_what(people):
-    begun = people.as_user("alice", "timeout 2 vaultctl --json connect notion --no-browser | head -n 1").stdout
+    begun = people.as_user("alice", "timeout 2 vaultctl --json connect notion --page --no-browser | head -n 1").stdout
     page = people.run(["curl", "--silent", "--max-time", "10", json.loads(begun)["link"]]).stdout
     assert "alice" in page and "Notion" in page and "vaultd-machine" in page
 
 
 def test_connection_is_claimed_from_another_login_of_the_same_user_alone(people):
-    begin = "vaultctl --json connect notion --no-browser < /dev/null; test $? = 3"
+    begin = "vaultctl --json connect notion --page --no-browser < /dev/null; test $? = 3"
     with people.converse("alice", begin) as terminal:
         page = people.browse("alice", terminal.hear()["link"], PEOPLE["alice"])
         assert terminal.hear()["state"] == "quarantined"

@@ -119,8 +119,15 @@ static int flow_new(Oauth *o, const Vault *vault, const char *user, const Servic
         return 0;
 }
 
-/* Room for one more: the caller's unfinished flow for the same thing makes way, and there is an upper number. */
-static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *label, Failure *failure) {
+/* Its user was sent to the provider, and the provider did not send an answer. */
+static bool flow_is_unanswered(const Flow *f) {
+        return f->state == (f->way == FLOW_WAY_PAGE ? FLOW_CONTINUED : FLOW_PENDING);
+}
+
+/* Room for one more: the caller's unfinished flow for the same thing makes way, and there is an upper number. *unanswered (optional) becomes the client id
+ * of a flow that made way and was not answered. */
+static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *label, char **unanswered,
+                Failure *failure) {
         Flow **list = NULL;
         size_t n = 0, n_left = 0;
         Failure replaced = {};
@@ -133,9 +140,11 @@ static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *
                         "a newer vaultctl connect took the place of this one");
         for (size_t i = 0; i < n; i++)
                 if (list[i]->state != FLOW_REVOKING && streq(list[i]->service, service) &&
-                                streq(list[i]->label, label))
+                                streq(list[i]->label, label)) {
+                        if (unanswered && !*unanswered && flow_is_unanswered(list[i]))
+                                *unanswered = TAKE_PTR(list[i]->authority.client_id);
                         (void)flow_end(o, TAKE_PTR(list[i]), &replaced);
-                else
+                } else
                         n_left++;
         failure_done(&replaced);
         for (size_t i = 0; i < n; i++)
@@ -163,16 +172,16 @@ static int begin_scope(Oauth *o, const Vault *vault, const ServiceProfile *p, co
 }
 
 static int begin_work(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p,
-                const char *label, const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow,
-                char **ret_ticket, Failure *failure) {
+                const char *label, const char *scope, FlowWay way, bool is_replacing_account,
+                Flow **ret_flow, char **ret_ticket, Failure *failure) {
         _cleanup_(secret_freep) Secret *client_secret = NULL;
-        _cleanup_(freep) char *redirect = NULL, *ticket = NULL;
+        _cleanup_(freep) char *redirect = NULL, *ticket = NULL, *unanswered = NULL;
         _cleanup_(device_poll_freep) DevicePoll *poll = NULL;
         _cleanup_(flow_freep) Flow *flow = NULL;
         Discovery d = {};
         int r;
 
-        r = flow_make_room(o, vault->uid, p->name, label, failure);
+        r = flow_make_room(o, vault->uid, p->name, label, &unanswered, failure);
         if (r == 0)
                 r = discovery_run(o, p, &d, failure);
         if (r == 0)
@@ -182,10 +191,10 @@ static int begin_work(Oauth *o, const Vault *vault, const char *user, const Serv
         else if (r == 0)
                 r = flow_redirect_uri(o, p, d.authority.issuer, &redirect);
         if (r == 0)
-                r = client_ensure(o, p, &d, redirect, &client_secret, failure);
+                r = client_ensure(o, p, &d, redirect, unanswered, &client_secret, failure);
         /* Once more: others of this caller may have begun during the exchanges above. */
         if (r == 0)
-                r = flow_make_room(o, vault->uid, p->name, label, failure);
+                r = flow_make_room(o, vault->uid, p->name, label, NULL, failure);
         if (r == 0)
                 r = flow_new(o, vault, user, p, label, way, is_replacing_account, &d, &flow, &ticket);
         if (r == 0) {
@@ -234,8 +243,8 @@ int oauth_way_from_afar(Oauth *o, uid_t uid, const ServiceProfile *p, const char
 }
 
 int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServiceProfile *p, const char *label,
-                const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow, char **ret_ticket,
-                Failure *failure) {
+                const char *scope, FlowWay way, bool is_replacing_account, Flow **ret_flow,
+                char **ret_ticket, Failure *failure) {
         Work work;
         int r;
 
@@ -250,8 +259,8 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
                 return r;
         r = pace_beginning(o, vault->uid, failure);
         if (r == 0)
-                r = begin_work(o, vault, user, p, label, scope, way, is_replacing_account, ret_flow, ret_ticket,
-                                failure);
+                r = begin_work(o, vault, user, p, label, scope, way, is_replacing_account, ret_flow,
+                                ret_ticket, failure);
         work_leave(o, &work);
         return r;
 }

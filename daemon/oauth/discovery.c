@@ -97,8 +97,8 @@ static int discovery_resource(
         if (r == 0)
                 r = discovery_fetch(o, p, "its resource metadata", urls, &document, failure);
         if (r == 0)
-                r = metadata_read_resource(document, p->url, p->resource, &d->resource, ret_issuer, &supported,
-                                &reason);
+                r = metadata_read_resource(document, p->url, p->resource, &d->resource, ret_issuer,
+                                &supported, &reason);
         if (r == 0 && url_is_origin(d->resource) && !url_is_origin(p->url))
                 log_info("%s: its tokens are good for all of %s", p->title, d->resource);
         if (r == FAILED && reason)

@@ -113,9 +113,20 @@ int scope_to_ask(const ServiceProfile *profile, const Credential *former, const 
 int step_up_advice(const ServiceProfile *profile, const Credential *c, const char *wanted, char **ret_reason,
                 char **ret_hint);
 
-/* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). */
+/* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). unanswered: the client id of a
+ * flow whose user went to the provider and never came back, or NULL. */
 int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery, const char *redirect_uri,
-                Secret **ret_secret, Failure *failure);
+                const char *unanswered, Secret **ret_secret, Failure *failure);
+/* The server said that it does not know this client (invalid_client): if it is one that we registered, the next flow registers anew. */
+void client_forget(Oauth *o, const ServiceProfile *profile, const Authority *authority);
+
+/* registration.c */
+int registration_choose_method(ClientAuth auth, const Discovery *discovery, bool has_secret, char **ret);
+int registration_ask(Oauth *o, const ServiceProfile *profile, const Discovery *discovery, const char *redirect_uri,
+                const char *scope, Client **ret, Failure *failure);
+/* From the answer to a registration (RFC 7591 section 3.2.1). Pure but for the time. FAILED: it is none. */
+int registration_read(json_object *answer, const Discovery *discovery, const char *redirect_uri, const char *scope,
+                Client **ret);
 
 /* claim.c: "c-" and 32 hex digits; NULL without memory. */
 char *credential_id_new(void);

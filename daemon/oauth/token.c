@@ -62,6 +62,8 @@ int token_post(Oauth *o, Exchange *x, const Authority *a, const Secret *client_s
         x->takes_form = true;
         r = exchange_json(o, x, ret_status, ret_object, NULL, failure);
         buffer_done(&json);
+        if (r == 0 && x->profile && streq_ptr(json_string(*ret_object, "error"), "invalid_client"))
+                client_forget(o, x->profile, a);
         return r;
 }
 

@@ -19,6 +19,8 @@ static const Field client_fields[] = {
         FIELD_OF(4, FIELD_TEXT, Client, client_id, .is_required = true),
         FIELD_OF(5, FIELD_TEXT, Client, auth_method),
         FIELD_OF(6, FIELD_NUMBER, Client, secret_expires_usec, .max = UINT64_MAX),
+        FIELD_OF(7, FIELD_NUMBER, Client, registered_usec, .max = UINT64_MAX),
+        FIELD_OF(8, FIELD_TEXT, Client, scope),
         FIELD_OF(40, FIELD_SECRET, Client, client_secret),
         FIELD_OF(41, FIELD_SECRET, Client, registration_access_token),
 };

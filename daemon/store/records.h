@@ -232,6 +232,8 @@ void flow_list_free(Flow **list, size_t n);
 typedef struct Client {
         char *issuer, *redirect_uri;
         char *client_id, *auth_method;
+        char *scope;                       /* what it was registered with; NULL: nothing was said of scopes */
+        uint64_t registered_usec;          /* 0: long ago */
         uint64_t secret_expires_usec;      /* 0: never */
         Secret *client_secret;             /* optional */
         Secret *registration_access_token; /* optional */

@@ -69,7 +69,8 @@ int credential_record_read(
         r = service_key_init(&key, RECORD_CREDENTIAL, v->uid, service, label);
         if (r < 0)
                 return r;
-        r = record_read(s, &credential_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL }, &object);
+        r = record_read(s, &credential_type, &key, &(RecordSeal){ v->key, v->uid, v->id, NULL, SEAL_VAULT },
+                        &object);
         if (r < 0)
                 return r;
         *ret = object;
@@ -120,7 +121,7 @@ typedef struct ListWalk {
 static int list_visit(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
         _cleanup_(credential_freep) Credential *c = NULL;
         ListWalk *walk = userdata;
-        RecordSeal with = { walk->vault->key, walk->vault->uid, walk->vault->id, NULL };
+        RecordSeal with = { walk->vault->key, walk->vault->uid, walk->vault->id, NULL, SEAL_VAULT };
         int r;
 
         if (walk->service) {

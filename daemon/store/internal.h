@@ -72,6 +72,7 @@ struct Store {
         pthread_t loop_thread;
         unsigned n_reading;
         sd_event_source *done_source;
+        StoreBatch *called; /* finished; their callbacks come next */
         void (*changed)(void *userdata);
         void *changed_userdata;
         bool is_frozen;

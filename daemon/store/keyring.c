@@ -123,6 +123,7 @@ static int kek_read(const char *kek_file, const char *state_dir, Secret **ret) {
 }
 
 static void pair_done(KeyPair *p) {
+        seal_forget(SEAL_WRAP);
         p->wrap = secret_free(p->wrap);
         p->mac = secret_free(p->mac);
 }
@@ -289,6 +290,7 @@ bool keyring_has_previous(const Keyring *k) {
 }
 
 void keyring_forget_previous(Keyring *k) {
+        seal_forget(SEAL_WRAP);
         k->previous.wrap = secret_free(k->previous.wrap);
 }
 
@@ -332,7 +334,7 @@ int keyring_unwrap(Keyring *k, uid_t uid, const char *vault_id, const void *wrap
 
         if (size != SEAL_KEY_SIZE + SEAL_OVERHEAD)
                 return -EBADMSG;
-        r = unseal(k->current.wrap, &context, wrapped, size, ret_key);
+        r = unseal_in(SEAL_WRAP, k->current.wrap, &context, wrapped, size, ret_key);
         return r == -EBADMSG && k->previous.wrap ? unseal(k->previous.wrap, &context, wrapped, size, ret_key)
                                                  : r;
 }

@@ -38,7 +38,15 @@ int seal(const Secret *key, const SealContext *context, const void *plain, size_
 /* -EBADMSG when it does not authenticate: damaged, another key, another context. */
 int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret);
 
-/* What the calling thread keeps for these two is released: for a thread that ends before the process. */
+/* The same, and the calling thread's cipher keeps the key for the next one, until another comes or seal_forget(). Whoever holds a key in
+ * one of these slots says so when it lets go of it: the keyring, and vault_free(). */
+typedef enum SealSlot { SEAL_ONCE, SEAL_WRAP, SEAL_VAULT, SEAL_SLOTS } SealSlot;
+int unseal_in(SealSlot slot, const Secret *key, const SealContext *context, const void *sealed, size_t size,
+                Secret **ret);
+void seal_forget(SealSlot slot);
+bool seal_keeps_key(SealSlot slot);
+
+/* What the calling thread keeps for all of them is released: for a thread that ends before the process. */
 void seal_thread_end(void);
 
 /* Data keys. Wrapped ones are appended; wrapping the same key again gives other bytes. */

@@ -85,7 +85,9 @@ int record_read(Store *s, const RecordType *type, const StoreKey *key, const Rec
         object = record_new(type);
         if (!object)
                 return -ENOMEM;
-        r = record_decode(type, key, seal, value.bytes, value.size, object);
+        r = record_decode_clear(type, value.bytes, value.size, object);
+        if (r >= 0)
+                r = record_decode_trailer_taking(type, key, seal, &value, object);
         if (r < 0) {
                 (void)record_free(type, object);
                 return r;

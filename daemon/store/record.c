@@ -400,7 +400,7 @@ static int trailer_unseal(const StoreKey *key, const RecordSeal *with, const uin
 
         r = record_digest(key, value, clear, digest);
         if (r >= 0)
-                r = unseal(with->key, &context, bytes, n, &plain);
+                r = unseal_in(with->slot, with->key, &context, bytes, n, &plain);
         if (r < 0)
                 return r;
         if (plain->size < DIGEST_SIZE || !bytes_equal_constant_time(plain->bytes, digest, DIGEST_SIZE))
@@ -409,7 +409,8 @@ static int trailer_unseal(const StoreKey *key, const RecordSeal *with, const uin
         return 0;
 }
 
-int record_decode_trailer(const RecordType *type, const StoreKey *key, const RecordSeal *with,
+/* Checks the trailer and reads the secret fields. */
+static int trailer_decode(const RecordType *type, const StoreKey *key, const RecordSeal *with,
                 const uint8_t *value, size_t size, void *object) {
         _cleanup_(secret_freep) Secret *plain = NULL;
         uint8_t digest[DIGEST_SIZE], tag;
@@ -429,14 +430,33 @@ int record_decode_trailer(const RecordType *type, const StoreKey *key, const Rec
                         return r;
                 if (n != DIGEST_SIZE || memcmp(bytes, digest, DIGEST_SIZE) != 0)
                         return -EBADMSG;
-                return buffer_append(stored_of(type, object), value, size);
+                return 0;
         }
-
         r = trailer_unseal(key, with, value, clear, bytes, n, &plain);
         if (r < 0)
                 return r;
-        r = record_decode_fields(type, true, plain->bytes + DIGEST_SIZE, plain->size - DIGEST_SIZE, object);
+        return record_decode_fields(
+                        type, true, plain->bytes + DIGEST_SIZE, plain->size - DIGEST_SIZE, object);
+}
+
+int record_decode_trailer(const RecordType *type, const StoreKey *key, const RecordSeal *with,
+                const uint8_t *value, size_t size, void *object) {
+        int r;
+
+        r = trailer_decode(type, key, with, value, size, object);
         return r < 0 ? r : buffer_append(stored_of(type, object), value, size);
+}
+
+int record_decode_trailer_taking(const RecordType *type, const StoreKey *key, const RecordSeal *with,
+                Buffer *value, void *object) {
+        int r;
+
+        r = trailer_decode(type, key, with, value->bytes, value->size, object);
+        if (r < 0)
+                return r;
+        *stored_of(type, object) = *value;
+        *value = (Buffer){};
+        return 0;
 }
 
 int record_is_sealed(const uint8_t *value, size_t size) {

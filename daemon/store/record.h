@@ -64,6 +64,7 @@ typedef struct RecordSeal {
         uid_t uid;
         const char *vault_id;
         const Buffer *wrapped; /* optional: goes into the record as RECORD_TAG_WRAPPED */
+        SealSlot slot;         /* for opening: SEAL_VAULT when vault_free() will be told of the key */
 } RecordSeal;
 
 /* An empty object of the type, and its destructor (fields, stored, the struct itself). */
@@ -81,6 +82,9 @@ int record_encode(const RecordType *type, const StoreKey *key, const RecordSeal 
 int record_decode_clear(const RecordType *type, const uint8_t *value, size_t size, void *object);
 int record_decode_trailer(const RecordType *type, const StoreKey *key, const RecordSeal *seal,
                 const uint8_t *value, size_t size, void *object);
+/* The second step with a value of one's own, which becomes `stored` instead of a copy; taken when 0 is returned. */
+int record_decode_trailer_taking(const RecordType *type, const StoreKey *key, const RecordSeal *seal,
+                Buffer *value, void *object);
 /* Both steps, for a record that is not sealed or whose seal is known. */
 int record_decode(const RecordType *type, const StoreKey *key, const RecordSeal *seal, const uint8_t *value,
                 size_t size, void *object);

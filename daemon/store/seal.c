@@ -11,7 +11,7 @@
  * vault's key seals a few an hour. What is opened lands in secure memory and nowhere else: the plaintext of a
  * value that does not authenticate is erased unread.
  *
- * Who may call: keyring.c and record.c; the loop's thread. */
+ * Who may call: keyring.c, record.c and vault-record.c; the loop's thread. */
 
 #include <gcrypt.h>
 
@@ -19,37 +19,76 @@
 
 #define SEAL_VERSION 1U
 
-/* One handle for each thread that seals (until it says seal_thread_end()), made at its first use: gcry_cipher_open() stirs the
- * random pool, which takes several system calls and most of the time of a short record. Between two uses it holds a key of zeros,
- * so that no data key outlives the call it was read for. */
-static _Thread_local gcry_cipher_hd_t cipher_kept;
+/* Ciphers of each thread that seals (until it says seal_thread_end()), made at their first use: gcry_cipher_open() takes system calls.
+ * Setting a key takes as long as opening a short record, so the two that open are told apart by what they may keep: the key that wraps,
+ * as long as its keyring has it, and the data key of the last vault, as long as that vault is in hand (vault_free()). The third
+ * keeps nothing. A cipher without a key holds one of zeros. */
+typedef struct Cipher {
+        gcry_cipher_hd_t handle;
+        Secret *key; /* what the handle has; NULL: zeros */
+} Cipher;
 
-static int cipher_take(gcry_cipher_hd_t *ret) {
-        gcry_error_t e = 0;
+static _Thread_local Cipher ciphers[SEAL_SLOTS];
 
-        if (!cipher_kept)
-                e = gcry_cipher_open(
-                                &cipher_kept, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE);
-        if (e)
-                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
-        *ret = TAKE_PTR(cipher_kept);
-        return 0;
+static void cipher_close(Cipher *c) {
+        if (c->handle)
+                gcry_cipher_close(c->handle);
+        (void)secret_free(c->key);
+        *c = (Cipher){};
 }
 
-static void cipher_give_backp(gcry_cipher_hd_t *cipher) {
+static void cipher_forget(Cipher *c) {
         static const uint8_t zeros[SEAL_KEY_SIZE];
 
-        if (!*cipher)
+        if (!c->key)
                 return;
-        if (gcry_cipher_setkey(*cipher, zeros, sizeof(zeros)) == 0)
-                cipher_kept = *cipher;
-        else
-                gcry_cipher_close(*cipher);
+        c->key = secret_free(c->key);
+        if (gcry_cipher_setkey(c->handle, zeros, sizeof(zeros)))
+                cipher_close(c);
+}
+
+void seal_forget(SealSlot slot) {
+        cipher_forget(&ciphers[slot]);
+}
+
+bool seal_keeps_key(SealSlot slot) {
+        return ciphers[slot].key;
 }
 
 void seal_thread_end(void) {
-        if (cipher_kept)
-                gcry_cipher_close(TAKE_PTR(cipher_kept));
+        for (size_t i = 0; i < SEAL_SLOTS; i++)
+                cipher_close(&ciphers[i]);
+}
+
+static int error_of(gcry_error_t e) {
+        return !e ? 0 : gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
+}
+
+/* The cipher with that key in place. */
+static int cipher_with_key(SealSlot slot, const Secret *key, gcry_cipher_hd_t *ret) {
+        Cipher *c = &ciphers[slot];
+        int r = 0;
+
+        if (!c->handle)
+                r = error_of(gcry_cipher_open(
+                                &c->handle, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_GCM, GCRY_CIPHER_SECURE));
+        if (r < 0)
+                return r;
+        /* By its bytes: another key may lie where this one was. Both are ours, so how long that takes tells nobody anything. */
+        if (!c->key || memcmp(c->key->bytes, key->bytes, SEAL_KEY_SIZE) != 0) {
+                cipher_forget(c);
+                if (!c->handle)
+                        return -ENOTSUP;
+                r = secret_new(key->bytes, key->size, &c->key);
+                if (r >= 0)
+                        r = error_of(gcry_cipher_setkey(c->handle, key->bytes, key->size));
+                if (r < 0) {
+                        cipher_close(c);
+                        return r;
+                }
+        }
+        *ret = c->handle;
+        return 0;
 }
 
 /* Of "v-" and 32 digits, with room to spare. */
@@ -87,35 +126,36 @@ static int context_encode(
 }
 
 /* A cipher with key, nonce and authenticated data in place. */
-static int cipher_open(
-                const Secret *key, const SealContext *context, const uint8_t *nonce, gcry_cipher_hd_t *ret) {
-        _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
+static int cipher_begin(SealSlot slot, const Secret *key, const SealContext *context, const uint8_t *nonce,
+                gcry_cipher_hd_t *ret) {
         uint8_t authenticated[CONTEXT_SIZE_MAX];
         size_t authenticated_size;
-        gcry_error_t e;
+        gcry_cipher_hd_t cipher;
         int r;
 
         if (key->size != SEAL_KEY_SIZE)
                 return -EINVAL;
         r = context_encode(context, authenticated, &authenticated_size);
+        if (r >= 0)
+                r = cipher_with_key(slot, key, &cipher);
+        if (r >= 0)
+                r = error_of(gcry_cipher_setiv(cipher, nonce, SEAL_NONCE_SIZE));
+        if (r >= 0)
+                r = error_of(gcry_cipher_authenticate(cipher, authenticated, authenticated_size));
         if (r < 0)
                 return r;
-        r = cipher_take(&cipher);
-        if (r < 0)
-                return r;
-        e = gcry_cipher_setkey(cipher, key->bytes, key->size);
-        if (!e)
-                e = gcry_cipher_setiv(cipher, nonce, SEAL_NONCE_SIZE);
-        if (!e)
-                e = gcry_cipher_authenticate(cipher, authenticated, authenticated_size);
-        if (e)
-                return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOTSUP;
-        *ret = TAKE_PTR(cipher);
+        *ret = cipher;
         return 0;
 }
 
+static void forget_oncep(SealSlot *slot) {
+        if (*slot == SEAL_ONCE)
+                seal_forget(SEAL_ONCE);
+}
+
 int seal(const Secret *key, const SealContext *context, const void *plain, size_t size, Buffer *ret) {
-        _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
+        _cleanup_(forget_oncep) _unused_ SealSlot slot = SEAL_ONCE;
+        gcry_cipher_hd_t cipher;
         uint8_t nonce[SEAL_NONCE_SIZE], *out;
         size_t total;
         int r;
@@ -123,7 +163,7 @@ int seal(const Secret *key, const SealContext *context, const void *plain, size_
         if (__builtin_add_overflow(size, SEAL_OVERHEAD, &total))
                 return -E2BIG;
         random_bytes(nonce, sizeof(nonce));
-        r = cipher_open(key, context, nonce, &cipher);
+        r = cipher_begin(slot, key, context, nonce, &cipher);
         if (r < 0)
                 return r;
         r = buffer_reserve(ret, total);
@@ -142,9 +182,11 @@ int seal(const Secret *key, const SealContext *context, const void *plain, size_
         return 0;
 }
 
-int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret) {
-        _cleanup_(cipher_give_backp) gcry_cipher_hd_t cipher = NULL;
+int unseal_in(SealSlot slot, const Secret *key, const SealContext *context, const void *sealed, size_t size,
+                Secret **ret) {
+        _cleanup_(forget_oncep) _unused_ SealSlot used = slot;
         _cleanup_(secret_freep) Secret *plain = NULL;
+        gcry_cipher_hd_t cipher;
         const uint8_t *bytes = sealed;
         size_t plain_size;
         int r;
@@ -152,7 +194,7 @@ int unseal(const Secret *key, const SealContext *context, const void *sealed, si
         if (size < SEAL_OVERHEAD)
                 return -EBADMSG;
         plain_size = size - SEAL_OVERHEAD;
-        r = cipher_open(key, context, bytes, &cipher);
+        r = cipher_begin(slot, key, context, bytes, &cipher);
         if (r < 0)
                 return r == -E2BIG ? -EBADMSG : r; /* nothing was ever sealed for such an id */
         r = secret_new(bytes + SEAL_NONCE_SIZE, plain_size, &plain);
@@ -164,4 +206,8 @@ int unseal(const Secret *key, const SealContext *context, const void *sealed, si
                 return -EBADMSG;
         *ret = TAKE_PTR(plain);
         return 0;
+}
+
+int unseal(const Secret *key, const SealContext *context, const void *sealed, size_t size, Secret **ret) {
+        return unseal_in(SEAL_ONCE, key, context, sealed, size, ret);
 }

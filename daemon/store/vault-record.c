@@ -48,6 +48,7 @@ const RecordType vault_type = RECORD_TYPE(Vault, vault_fields, true);
 
 Vault *vault_free(Vault *v) {
         if (v) {
+                seal_forget(SEAL_VAULT);
                 (void)secret_free(TAKE_PTR(v->key));
                 buffer_done(&v->wrapped);
         }
@@ -86,7 +87,8 @@ int vault_new(Keyring *k, uid_t uid, const char *user, Vault **ret) {
         return 0;
 }
 
-int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, Vault **ret) {
+/* Takes value when it returns 0. */
+static int vault_decode_taking(Keyring *k, const StoreKey *key, Buffer *value, Vault **ret) {
         _cleanup_(vault_freep) Vault *v = record_new(&vault_type);
         const uint8_t *wrapped;
         size_t wrapped_size;
@@ -94,10 +96,10 @@ int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t s
 
         if (!v)
                 return -ENOMEM;
-        r = record_decode_clear(&vault_type, value, size, v);
+        r = record_decode_clear(&vault_type, value->bytes, value->size, v);
         if (r < 0)
                 return r;
-        r = record_peek(value, size, RECORD_TAG_WRAPPED, &wrapped, &wrapped_size);
+        r = record_peek(value->bytes, value->size, RECORD_TAG_WRAPPED, &wrapped, &wrapped_size);
         if (r < 0)
                 return r == -ENODATA ? -EBADMSG : r;
         r = keyring_unwrap(k, key->uid, v->id, wrapped, wrapped_size, &v->key);
@@ -105,12 +107,20 @@ int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t s
                 r = buffer_append(&v->wrapped, wrapped, wrapped_size);
         if (r < 0)
                 return r;
-        r = record_decode_trailer(
-                        &vault_type, key, &(RecordSeal){ v->key, key->uid, v->id, NULL }, value, size, v);
+        r = record_decode_trailer_taking(&vault_type, key,
+                        &(RecordSeal){ v->key, key->uid, v->id, NULL, SEAL_VAULT }, value, v);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(v);
         return 0;
+}
+
+int vault_decode(Keyring *k, const StoreKey *key, const uint8_t *value, size_t size, Vault **ret) {
+        _cleanup_(buffer_done) Buffer copy = {};
+        int r;
+
+        r = buffer_append(&copy, value, size);
+        return r < 0 ? r : vault_decode_taking(k, key, &copy, ret);
 }
 
 int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
@@ -122,7 +132,7 @@ int vault_record_read(Store *s, Keyring *k, uid_t uid, Vault **ret) {
         if (r < 0)
                 return r;
         r = store_get(s, &key, &value);
-        return r < 0 ? r : vault_decode(k, &key, value.bytes, value.size, ret);
+        return r < 0 ? r : vault_decode_taking(k, &key, &value, ret);
 }
 
 int vault_new_key(Keyring *k, Vault *v) {
@@ -133,6 +143,7 @@ int vault_new_key(Keyring *k, Vault *v) {
         r = keyring_new_data_key(k, v->uid, v->id, &key, &wrapped);
         if (r < 0)
                 return r;
+        seal_forget(SEAL_VAULT);
         (void)secret_free(v->key);
         v->key = TAKE_PTR(key);
         buffer_done(&v->wrapped);

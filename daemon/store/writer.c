@@ -15,6 +15,7 @@
  * Who may call: the loop's thread. */
 
 #include <assert.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 
@@ -25,6 +26,9 @@
 #define GROUP_BATCHES_MAX 1024U
 #define GROUP_BYTES_MAX   (8U * 1024U * 1024U)
 #define GATHER_USEC       200U
+/* Callbacks in one turn of the loop. Those of a large group take a tenth of a millisecond together, which whoever calls meanwhile
+ * would wait. */
+#define CALLBACKS_PER_TURN 4U
 
 /* Waits, with the mutex held and the queue not empty, until there are that many, but not for long. */
 static void queue_gather(Store *s, unsigned n) {
@@ -86,25 +90,30 @@ static void *writer_thread(void *userdata) {
                 (void)pthread_mutex_lock(&s->mutex);
                 *s->finished_end = group;
                 s->finished_end = &last->next;
+                (void)pthread_mutex_unlock(&s->mutex);
+                /* Unlocked: the loop that it wakes may run at once, in this thread's place, and wants the mutex. */
                 (void)eventfd_write(s->done_fd, 1);
+                (void)pthread_mutex_lock(&s->mutex);
         }
         (void)pthread_mutex_unlock(&s->mutex);
         return NULL;
 }
 
-/* Calls the callbacks of what has been committed, in order. A callback may queue more; that is for a later turn. */
-static void finished_dispatch(Store *s) {
-        StoreBatch *list;
+/* Calls the callbacks of what has been committed, in order, n at most; whether some are left. A callback may queue more; that is for a
+ * later turn. */
+static bool finished_dispatch(Store *s, unsigned n) {
+        bool are_left;
 
-        (void)pthread_mutex_lock(&s->mutex);
-        list = TAKE_PTR(s->finished);
-        s->finished_end = &s->finished;
-        (void)pthread_mutex_unlock(&s->mutex);
+        if (!s->called) {
+                (void)pthread_mutex_lock(&s->mutex);
+                s->called = TAKE_PTR(s->finished);
+                s->finished_end = &s->finished;
+                (void)pthread_mutex_unlock(&s->mutex);
+        }
+        for (; s->called && n > 0; n--) {
+                StoreBatch *b = s->called;
 
-        while (list) {
-                StoreBatch *b = list;
-
-                list = TAKE_PTR(b->next);
+                s->called = TAKE_PTR(b->next);
                 if (b->done)
                         b->done(b->result, b->userdata);
                 (void)store_batch_free(b);
@@ -112,6 +121,12 @@ static void finished_dispatch(Store *s) {
         }
         if (s->n_in_flight == 0 && s->exclusive)
                 fiber_resume(s->exclusive, 0);
+        if (s->called)
+                return true;
+        (void)pthread_mutex_lock(&s->mutex);
+        are_left = s->finished;
+        (void)pthread_mutex_unlock(&s->mutex);
+        return are_left;
 }
 
 static int writer_on_done(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -119,7 +134,8 @@ static int writer_on_done(sd_event_source *source, int fd, uint32_t revents, voi
         eventfd_t n;
 
         (void)eventfd_read(fd, &n);
-        finished_dispatch(s);
+        if (finished_dispatch(s, CALLBACKS_PER_TURN))
+                (void)eventfd_write(fd, 1);
         if (s->changed)
                 s->changed(s->changed_userdata);
         return 0;
@@ -164,7 +180,8 @@ void writer_stop(Store *s) {
                 (void)pthread_mutex_unlock(&s->mutex);
                 (void)pthread_join(s->writer, NULL);
                 s->has_writer = false;
-                finished_dispatch(s);
+                while (finished_dispatch(s, UINT_MAX))
+                        ;
         }
         s->done_source = sd_event_source_disable_unref(s->done_source);
         s->done_fd = safe_close(s->done_fd);
@@ -180,13 +197,16 @@ void store_set_frozen(Store *s, bool is_frozen) {
 }
 
 static void queue_append(Store *s, StoreBatch *batch) {
+        bool is_wanted;
+
         s->n_in_flight++;
         (void)pthread_mutex_lock(&s->mutex);
         *s->queued_end = batch;
         s->queued_end = &batch->next;
-        if (++s->n_queued >= s->n_wanted)
-                (void)pthread_cond_signal(&s->wake);
+        is_wanted = ++s->n_queued >= s->n_wanted;
         (void)pthread_mutex_unlock(&s->mutex);
+        if (is_wanted)
+                (void)pthread_cond_signal(&s->wake);
 }
 
 int store_commit_async(Store *s, StoreBatch *batch, StoreCommitted done, void *userdata) {

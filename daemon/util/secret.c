@@ -4,11 +4,13 @@
  *
  * Secret memory comes from libgcrypt's pool, which is locked (no swap), excluded from core dumps by the process
  * being undumpable, and erased when it is released. The pool grows when it is exhausted, so a host with many flows
- * does not fail; grown parts are locked as far as RLIMIT_MEMLOCK allows.
+ * does not fail; grown parts are locked as far as RLIMIT_MEMLOCK allows. Small secrets share slabs of it, which are kept for the next
+ * ones; a block in there is zeros as soon as its secret is released.
  *
  * Who may call: everybody above json. Nothing here prints. */
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include <gcrypt.h>
@@ -32,6 +34,95 @@ int secret_global_init(void) {
         return 0;
 }
 
+/* Where the bytes of a secret are. */
+typedef struct Block {
+        struct Block *next; /* while it is free */
+        size_t size;        /* of the whole: one of the sizes below, or what was asked of libgcrypt */
+        uint8_t bytes[];
+} Block;
+
+/* libgcrypt looks for room by going through all that is allocated, each time. Secrets are small and live shortly, so blocks that were
+ * erased are kept for the next ones. Slabs are never given back: there are as many as there have ever been secrets at once. */
+static const size_t block_sizes[] = { 64, 192, 512, 2048 };
+#define SLAB_SIZE 8192U
+
+static struct {
+        pthread_mutex_t lock;
+        Block *free[ELEMENTSOF(block_sizes)];
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* With the lock held: one more slab of that size. */
+static int pool_grow(size_t class) {
+        size_t size = block_sizes[class];
+        uint8_t *slab = gcry_calloc_secure(1, SLAB_SIZE);
+
+        if (!slab)
+                return -ENOMEM;
+        for (size_t at = 0; at + size <= SLAB_SIZE; at += size) {
+                Block *b = (Block *)(slab + at);
+
+                b->size = size;
+                b->next = pool.free[class];
+                pool.free[class] = b;
+        }
+        return 0;
+}
+
+static Block *pool_take(size_t class) {
+        Block *b;
+
+        (void)pthread_mutex_lock(&pool.lock);
+        if (!pool.free[class])
+                (void)pool_grow(class);
+        b = pool.free[class];
+        if (b)
+                pool.free[class] = b->next;
+        (void)pthread_mutex_unlock(&pool.lock);
+        return b;
+}
+
+static void pool_give(size_t class, Block *b) {
+        (void)pthread_mutex_lock(&pool.lock);
+        b->next = pool.free[class];
+        pool.free[class] = b;
+        (void)pthread_mutex_unlock(&pool.lock);
+}
+
+/* The smallest class with room for so many bytes; ELEMENTSOF(block_sizes): none. */
+static size_t class_of(size_t size) {
+        size_t class = 0;
+
+        while (class < ELEMENTSOF(block_sizes) && block_sizes[class] < size)
+                class ++;
+        return class;
+}
+
+/* n bytes of zeros. */
+static uint8_t *bytes_allocate(size_t n) {
+        size_t class, size;
+        Block *b;
+
+        if (__builtin_add_overflow(n, sizeof(Block), &size))
+                return NULL;
+        class = class_of(size);
+        b = class < ELEMENTSOF(block_sizes) ? pool_take(class) : gcry_calloc_secure(1, size);
+        if (b)
+                b->size = class < ELEMENTSOF(block_sizes) ? block_sizes[class] : size;
+        return b ? b->bytes : NULL;
+}
+
+static void bytes_free(uint8_t *bytes) {
+        Block *b = (Block *)(bytes - offsetof(Block, bytes));
+        size_t class = class_of(b->size);
+
+        /* All of it: what is given out again is zeros. */
+        erase(b->bytes, b->size - sizeof(Block));
+        if (class < ELEMENTSOF(block_sizes))
+                pool_give(class, b);
+        else
+                gcry_free(b);
+}
+
 static int secret_allocate(size_t n, Secret **ret) {
         _cleanup_(secret_freep) Secret *s = NULL;
 
@@ -40,7 +131,7 @@ static int secret_allocate(size_t n, Secret **ret) {
         s = calloc(1, sizeof(Secret));
         if (!s)
                 return -ENOMEM;
-        s->bytes = gcry_calloc_secure(1, n + 1);
+        s->bytes = bytes_allocate(n + 1);
         if (!s->bytes)
                 return -ENOMEM;
         s->size = n;
@@ -101,10 +192,8 @@ int secret_read_file(const char *path, bool is_credential, Secret **ret) {
 Secret *secret_free(Secret *s) {
         if (!s)
                 return NULL;
-        if (s->bytes) {
-                erase(s->bytes, s->size);
-                gcry_free(s->bytes);
-        }
+        if (s->bytes)
+                bytes_free(s->bytes);
         free(s);
         return NULL;
 }

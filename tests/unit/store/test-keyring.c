@@ -187,6 +187,54 @@ static void each_byte_of_a_sealed_value_counts(void **state) {
         assert_int_equal(unseal(key, &base_context, sealed.bytes, sealed.size + 1, &plain), -EBADMSG);
 }
 
+/* Each opens what is its own, in whatever order they come, also when one lies where another lay. */
+static void kept_key_is_never_taken_for_another(void **state) {
+        Buffer sealed[2] = {};
+        Secret *keys[2] = {}, *plain = NULL;
+
+        for (size_t i = 0; i < 2; i++) {
+                assert_int_equal(secret_new_random(32, &keys[i]), 0);
+                assert_int_equal(seal(keys[i], &base_context, "token", 5, &sealed[i]), 0);
+        }
+        for (size_t i = 0; i < 16; i++) {
+                size_t k = i / 4 % 2, n = i % 2;
+
+                assert_int_equal(unseal_in(SEAL_VAULT, keys[k], &base_context, sealed[n].bytes,
+                                                 sealed[n].size, &plain),
+                                k == n ? 0 : -EBADMSG);
+                plain = secret_free(plain);
+        }
+        /* The bytes change and the place stays. */
+        memcpy(keys[0]->bytes, keys[1]->bytes, 32);
+        assert_int_equal(unseal_in(SEAL_VAULT, keys[0], &base_context, sealed[0].bytes, sealed[0].size,
+                                         &plain),
+                        -EBADMSG);
+        assert_int_equal(unseal_in(SEAL_VAULT, keys[0], &base_context, sealed[1].bytes, sealed[1].size,
+                                         &plain),
+                        0);
+        (void)secret_free(plain);
+        seal_forget(SEAL_VAULT);
+        for (size_t i = 0; i < 2; i++) {
+                (void)secret_free(keys[i]);
+                buffer_done(&sealed[i]);
+        }
+}
+
+static void key_that_wraps_leaves_with_its_keyring(void **state) {
+        _cleanup_(keyring_freep) Keyring *k = NULL;
+        _cleanup_(secret_freep) Secret *key = NULL, *again = NULL, *kek = NULL;
+        _cleanup_(buffer_done) Buffer wrapped = {};
+
+        assert_int_equal(secret_new_random(32, &kek), 0);
+        assert_int_equal(keyring_new(kek, &k), 0);
+        assert_int_equal(keyring_new_data_key(k, 1000, "v-1", &key, &wrapped), 0);
+        assert_int_equal(keyring_unwrap(k, 1000, "v-1", wrapped.bytes, wrapped.size, &again), 0);
+        assert_true(seal_keeps_key(SEAL_WRAP));
+        assert_false(seal_keeps_key(SEAL_ONCE));
+        k = keyring_free(k);
+        assert_false(seal_keeps_key(SEAL_WRAP));
+}
+
 static void data_key_is_bound_to_uid_vault_and_kek(void **state) {
         Fixture *f = *state;
         _cleanup_(secret_freep) Secret *key = NULL, *again = NULL;
@@ -289,6 +337,8 @@ int main(void) {
                 TEST(same_value_never_seals_to_the_same_bytes),
                 TEST(each_part_of_the_context_binds),
                 TEST(each_byte_of_a_sealed_value_counts),
+                TEST(kept_key_is_never_taken_for_another),
+                TEST(key_that_wraps_leaves_with_its_keyring),
                 TEST(data_key_is_bound_to_uid_vault_and_kek),
                 TEST(mac_is_the_documented_function),
                 TEST(mac_depends_on_purpose_text_and_kek),

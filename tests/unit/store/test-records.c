@@ -82,6 +82,23 @@ static void credential_round_trips(void **state) {
         SAME_SECRET(client_secret);
 }
 
+static void data_key_leaves_the_cipher_with_its_vault(void **state) {
+        Fixture *f = *state;
+        _cleanup_(credential_freep) Credential *a = sample_credential(1000, "notion", "default"), *b = NULL;
+        Vault *v = vault_of(f, 1000, "alice");
+
+        save_credential(f, v, a);
+        assert_int_equal(credential_record_read(f->store, v, "notion", "default", &b), 0);
+        assert_true(seal_keeps_key(SEAL_VAULT));
+        (void)vault_free(v);
+        assert_false(seal_keeps_key(SEAL_VAULT));
+        assert_int_equal(vault_record_read(f->store, f->keyring, 1000, &v), 0);
+        assert_true(seal_keeps_key(SEAL_VAULT));
+        (void)vault_free(v);
+        assert_false(seal_keeps_key(SEAL_VAULT));
+        assert_false(seal_keeps_key(SEAL_ONCE));
+}
+
 static void environment_credential_round_trips(void **state) {
         Fixture *f = *state;
         _cleanup_(vault_freep) Vault *v = vault_of(f, 1000, "alice");
@@ -526,6 +543,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(vault_round_trips),
                 TEST(credential_round_trips),
+                TEST(data_key_leaves_the_cipher_with_its_vault),
                 TEST(environment_credential_round_trips),
                 TEST(credential_of_before_kinds_is_a_users_grant),
                 TEST(half_a_kind_is_refused),

@@ -193,6 +193,49 @@ static void on_chain(int result, void *userdata) {
         }
 }
 
+static size_t n_finished(Fixture *f) {
+        size_t n = 0;
+
+        assert_int_equal(pthread_mutex_lock(&f->store->mutex), 0);
+        for (const StoreBatch *b = f->store->finished; b; b = b->next)
+                n++;
+        assert_int_equal(pthread_mutex_unlock(&f->store->mutex), 0);
+        return n;
+}
+
+/* Queues 32 more and waits until they are committed; the loop does not run. */
+static void commit_32(Fixture *f, Slot *slots) {
+        StoreKey key = key_of(RECORD_AGENT, 1, "a");
+
+        for (size_t i = 0; i < 32; i++)
+                collect(f, &slots[i], batch_put(&key, "v", 1));
+        while (n_finished(f) < 32)
+                (void)usleep(1000);
+}
+
+/* Who calls beside many writers waits for a few of their callbacks, and none of them is forgotten: not those of a second group
+ * that was committed while the first one's are called. */
+static void callbacks_of_a_large_group_come_in_several_turns(void **state) {
+        Fixture *f = *state;
+        Collector collector = {};
+        size_t before, most = 0;
+        Slot slots[64];
+
+        for (size_t i = 0; i < ELEMENTSOF(slots); i++)
+                slots[i] = (Slot){ &collector, i };
+        commit_32(f, slots);
+        run_until(f, &collector.n, 1);
+        commit_32(f, slots + 32);
+        while (collector.n < ELEMENTSOF(slots)) {
+                before = collector.n;
+                assert_true(sd_event_run(f->event, 10 * USEC_PER_SEC) > 0);
+                most = MAX(most, collector.n - before);
+        }
+        assert_in_range(most, 1, 8);
+        for (size_t i = 0; i < ELEMENTSOF(slots); i++)
+                assert_int_equal(collector.order[i], i);
+}
+
 static void callback_may_queue_more(void **state) {
         Chain chain = { *state, 0 };
         StoreKey key = key_of(RECORD_AGENT, 1, "chain");
@@ -563,6 +606,7 @@ int main(void) {
                 TEST(those_who_come_again_share_a_commit),
                 TEST(later_batch_of_a_group_sees_the_earlier),
                 TEST(callbacks_come_in_queue_order_across_groups),
+                TEST(callbacks_of_a_large_group_come_in_several_turns),
                 TEST(callback_may_queue_more),
                 TEST_ON_DISK(free_commits_what_is_queued),
                 TEST(foreach_visits_exactly_kind_and_uid_in_order),

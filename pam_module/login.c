@@ -129,8 +129,9 @@ static int read_error(const char *error, LoginFailure *ret_failure) {
 }
 
 /* Takes the reply apart. 0 and the id, or -errno and why. */
-static int read_reply(const char *reply, size_t n, char **ret_session, LoginFailure *ret_failure) {
-        _cleanup_(freep) char *error = NULL, *session = NULL;
+static int read_reply(const char *reply, size_t n, char **ret_session, char **ret_notice,
+                LoginFailure *ret_failure) {
+        _cleanup_(freep) char *error = NULL, *session = NULL, *notice = NULL;
         bool continues = false;
         int r;
 
@@ -157,12 +158,15 @@ static int read_reply(const char *reply, size_t n, char **ret_session, LoginFail
         if (r < 0 || !is_plain_name(session, SESSION_MAX))
                 return fail(ret_failure, -EBADMSG, "the reply of vaultd is not what io.vaultd.Login says");
 
+        /* Beside the point of a login: one that cannot be read is none. */
+        (void)json_read_string(reply, n, &notice, "parameters", "notice", NULL);
         *ret_session = TAKE_PTR(session);
+        *ret_notice = TAKE_PTR(notice);
         return 0;
 }
 
 int login_open(const char *socket, const Login *login, uint64_t deadline_usec, char **ret_session,
-                LoginFailure *ret_failure) {
+                char **ret_notice, LoginFailure *ret_failure) {
         _cleanup_(wire_client_freep) WireClient *c = NULL;
         _cleanup_(buffer_done) Buffer b = {};
         const char *reply;
@@ -191,7 +195,7 @@ int login_open(const char *socket, const Login *login, uint64_t deadline_usec, c
                 return fail(ret_failure, r, "vaultd closed the connection without an answer");
         if (r < 0)
                 return fail_errno(ret_failure, r, "cannot receive from vaultd");
-        return read_reply(reply, n, ret_session, ret_failure);
+        return read_reply(reply, n, ret_session, ret_notice, ret_failure);
 }
 
 int login_close(const char *socket, const char *session, uint64_t deadline_usec) {

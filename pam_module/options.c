@@ -58,6 +58,14 @@ int options_take(Options *options, const char *argument) {
         if (value)
                 return parse_timeout(value, &options->timeout_usec);
 
+        value = startswith(argument, "notify=");
+        if (value) {
+                if (!streq(value, "yes") && !streq(value, "no"))
+                        return -EINVAL;
+                options->is_notifying = streq(value, "yes");
+                return 0;
+        }
+
         if (streq(argument, "required"))
                 options->is_required = true;
         else if (streq(argument, "quiet"))

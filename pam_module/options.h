@@ -10,6 +10,7 @@ typedef struct Options {
         bool is_required;      /* required: no vault, no session */
         bool is_quiet;         /* quiet: no line about a login without a vault */
         bool is_debug;         /* debug: a line about each step */
+        bool is_notifying;     /* notify=yes: who logs in is told which connections have to be made again */
 } Options;
 
 /* Takes one argument. 0; -EINVAL when it is unknown or its value is out of range: the option keeps what it had. */

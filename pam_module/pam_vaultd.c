@@ -12,6 +12,9 @@
  * root must run. Close is one message that nobody answers; should it be lost (sd-pam has given up root by then),
  * vaultd sees the leader's end by its pidfd.
  *
+ * With notify=yes the user is told which connections have to be made again: that came with the one answer, so it costs no
+ * other round trip, and its bytes are made harmless once more, for they end on a terminal.
+ *
  * The code runs inside sshd, su, login and cron: no global state, no signal disposition changed, no descriptor kept,
  * no symbol exported but pam_sm_*, libc and libpam only. VAULTD_SESSION is a label, never evidence. */
 
@@ -32,6 +35,9 @@
 #define DATA_NAME "vaultd-session"
 /* The kernel takes a message for a local socket at once or not at all; this is for a full backlog. */
 #define CLOSE_BUDGET (5 * USEC_PER_MSEC)
+/* Of what vaultd has to say to who logs in. */
+#define NOTICE_LINES_MAX 8U
+#define NOTICE_LINE_MAX  200U
 
 /* With pamh NULL faults are not reported: open has done that. */
 static void options_read(pam_handle_t *pamh, int argc, const char **argv, Options *ret) {
@@ -95,6 +101,19 @@ static int keep_session(pam_handle_t *pamh, char *session) {
         return r;
 }
 
+/* One line for each connection that has to be made again. The program shows it or not; a login does not depend on it. */
+static void show_notice(pam_handle_t *pamh, const char *notice) {
+        for (unsigned n = 0; *notice && n < NOTICE_LINES_MAX; n++) {
+                size_t length = strcspn(notice, "\n");
+                _cleanup_(freep) char *line = strndup(notice, length);
+                _cleanup_(freep) char *shown = line ? printable(line, NOTICE_LINE_MAX) : NULL;
+
+                if (!isempty(shown))
+                        (void)pam_info(pamh, "%s", shown);
+                notice += length + (notice[length] == '\n');
+        }
+}
+
 /* What a login without a vault comes to, and its one line. */
 static int without_vault(pam_handle_t *pamh, const Options *options, const LoginFailure *failure) {
         if (failure->is_no_vault_user) {
@@ -120,7 +139,7 @@ static int without_vault(pam_handle_t *pamh, const Options *options, const Login
 
 _public_ int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv) {
         uint64_t started = now_monotonic();
-        _cleanup_(freep) char *session = NULL;
+        _cleanup_(freep) char *session = NULL, *notice = NULL;
         const void *known = NULL;
         LoginFailure failure;
         Options options;
@@ -131,7 +150,7 @@ _public_ int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const 
                 return PAM_SUCCESS; /* the module stands in the stack twice */
 
         if (find_user(pamh, &login, &failure) < 0 ||
-                        login_open(options.socket, &login, started + options.timeout_usec, &session,
+                        login_open(options.socket, &login, started + options.timeout_usec, &session, &notice,
                                         &failure) < 0)
                 return without_vault(pamh, &options, &failure);
 
@@ -144,6 +163,8 @@ _public_ int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const 
                 pam_syslog(pamh, LOG_DEBUG, "registered login session %s in %llu microseconds", session,
                                 (unsigned long long)(now_monotonic() - started));
         (void)TAKE_PTR(session);
+        if (options.is_notifying && notice && !(flags & PAM_SILENT))
+                show_notice(pamh, notice);
         return PAM_SUCCESS;
 }
 

@@ -8,6 +8,9 @@
 #include "api/manager.h"
 #include "audit/audit.h"
 
+/* Lines that a login is told at most; pam_vaultd.so shows as many. */
+#define NOTICE_LINES_MAX 8U
+
 static const char description[] =
 #include "daemon/api/io.vaultd.Login.inc"
                 ;
@@ -27,8 +30,45 @@ static const JsonField open_fields[] = {
         {},
 };
 
+/* A line for each connection that only its user can mend, for a terminal; NULL: there is none. What does not open is said elsewhere: a login is not
+ * the place. */
+static int login_notice(Manager *m, const Vault *vault, char **ret) {
+        _cleanup_(buffer_done) Buffer text = {};
+        Credential **list = NULL;
+        size_t n = 0, n_told = 0;
+        int r;
+
+        r = credential_record_list(m->store, vault, NULL, &list, &n);
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const ServiceProfile *p = config_find_service(m->config, list[i]->service);
+                bool is_default = streq(list[i]->label, "default"),
+                     is_grant = list[i]->kind == CREDENTIAL_OAUTH;
+                const char *ignored;
+
+                if (!p || !streq(oauth_credential_state(list[i], &ignored), "needs-reconnect"))
+                        continue;
+                if (++n_told == NOTICE_LINES_MAX) {
+                        r = buffer_append_text(&text, "\nand more. Run: vaultctl status");
+                        break;
+                }
+                r = buffer_printf(&text,
+                                "%s%s credentials need to be connected again. Run: vaultctl connect "
+                                "%s%s%s%s",
+                                text.size > 0 ? "\n" : "", p->title, p->name, is_default ? "" : " --as ",
+                                is_default ? "" : list[i]->label, is_grant ? "" : " --token-stdin");
+        }
+        credential_list_free(list, n);
+        if (r < 0 || text.size == 0)
+                return r;
+        *ret = strndup((const char *)text.bytes, text.size);
+        return *ret ? 0 : -ENOMEM;
+}
+
 static int method_open(Call *call, json_object *parameters, void *userdata) {
         _cleanup_(vault_freep) Vault *vault = NULL;
+        _cleanup_(freep) char *notice = NULL;
         Manager *m = userdata;
         OpenParameters p = {};
         Failure failure = {};
@@ -76,7 +116,9 @@ static int method_open(Call *call, json_object *parameters, void *userdata) {
                         .session = login->id,
                         .service = login->service,
                         .pid = login->leader });
-        return call_reply(call, json_build("session", 's', login->id, NULL));
+        r = vault ? login_notice(m, vault, &notice) : 0;
+        return r < 0 ? r
+                     : call_reply(call, json_build("session", 's', login->id, "notice", 's', notice, NULL));
 }
 
 static int method_close(Call *call, json_object *parameters, void *userdata) {

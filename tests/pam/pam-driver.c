@@ -5,7 +5,7 @@
  * came of it and how long it took. What libpam sends to syslog is caught by this program's own syslog functions,
  * which is why it exports its symbols.
  *
- * usage: pam-driver FOLDER SERVICE USER [tty=T] [rhost=R] [repeat=N] [threads=N] [real-uid=U] [nofile=N] [alarm]
+ * usage: pam-driver FOLDER SERVICE USER [tty=T] [rhost=R] [repeat=N] [threads=N] [real-uid=U] [nofile=N] [alarm] [silent]
  *   repeat: sessions in a row, each with a handle of its own · real-uid: like a setuid program started by that uid ·
  *   nofile: soft RLIMIT_NOFILE once PAM has started · alarm: a signal every few milliseconds */
 
@@ -26,6 +26,7 @@ typedef struct Setup {
         const char *folder, *service, *user, *tty, *rhost;
         int repeat;
         const char *nofile;
+        bool is_silent; /* PAM_SILENT: nothing is to be shown */
 } Setup;
 
 typedef struct Result {
@@ -71,8 +72,22 @@ void syslog(int priority, const char *format, ...) {
         va_end(args);
 }
 
+/* What was said to the user: JSON strings with commas between. Nothing is ever asked. */
+static Buffer shown_lines;
+
 static int converse(int n, const struct pam_message **messages, struct pam_response **ret, void *userdata) {
-        return PAM_CONV_ERR;
+        int r = PAM_SUCCESS;
+
+        (void)pthread_mutex_lock(&log_lock);
+        for (int i = 0; i < n; i++)
+                if (messages[i]->msg_style != PAM_TEXT_INFO)
+                        r = PAM_CONV_ERR;
+                else if (buffer_append_text(&shown_lines, shown_lines.size ? "," : "") < 0 ||
+                                json_write_string(&shown_lines, messages[i]->msg) < 0)
+                        abort();
+        (void)pthread_mutex_unlock(&log_lock);
+        *ret = r == PAM_SUCCESS ? calloc((size_t)n, sizeof(struct pam_response)) : NULL;
+        return r == PAM_SUCCESS && !*ret ? PAM_BUF_ERR : r;
 }
 
 /* Sets the soft limit and returns what it was. */
@@ -107,7 +122,7 @@ static void run_session(const Setup *setup, Result *result) {
                 (void)pam_set_item(pamh, PAM_RHOST, setup->rhost);
 
         started = now_monotonic();
-        result->open = pam_open_session(pamh, 0);
+        result->open = pam_open_session(pamh, setup->is_silent ? PAM_SILENT : 0);
         result->open_usec = now_monotonic() - started;
         if (result->open == PAM_SUCCESS)
                 result->n_success++;
@@ -183,6 +198,8 @@ static int take_option(const char *option, Setup *setup, int *threads) {
                 return setresuid((uid_t)atoi(value), geteuid(), geteuid()) < 0 ? -errno : 0;
         else if ((value = startswith(option, "nofile=")))
                 setup->nofile = value;
+        else if (streq(option, "silent"))
+                setup->is_silent = true;
         else if (streq(option, "alarm"))
                 return start_alarms();
         else
@@ -198,10 +215,12 @@ static int report(const Result *result, int leaked, bool is_changed) {
                 return -ENOMEM;
         r = buffer_printf(&b,
                         ",\"start\":%d,\"open\":%d,\"close\":%d,\"open_usec\":%llu,\"close_usec\":%llu,"
-                        "\"successes\":%d,\"leaked\":%d,\"signals_changed\":%s,\"log\":[%s]}\n",
+                        "\"successes\":%d,\"leaked\":%d,\"signals_changed\":%s,\"log\":[%s],\"shown\":[%s]}"
+                        "\n",
                         result->start, result->open, result->close, (unsigned long long)result->open_usec,
                         (unsigned long long)result->close_usec, result->n_success, leaked,
-                        is_changed ? "true" : "false", log_lines.bytes ? (char *)log_lines.bytes : "");
+                        is_changed ? "true" : "false", log_lines.bytes ? (char *)log_lines.bytes : "",
+                        shown_lines.bytes ? (char *)shown_lines.bytes : "");
         if (r >= 0)
                 (void)fputs((char *)b.bytes, stdout);
         buffer_done(&b);
@@ -257,5 +276,6 @@ int main(int argc, char *argv[]) {
         read_dispositions(after);
         r = report(&total, count_descriptors() - n_before, !dispositions_equal(before, after));
         buffer_done(&log_lines);
+        buffer_done(&shown_lines);
         return r < 0;
 }

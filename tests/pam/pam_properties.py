@@ -378,6 +378,48 @@ def test_quiet_does_not_hide_a_refusal(stage):
     assert result["open"] == PAM_SESSION_ERR and len(result["log"]) == 1
 
 
+# What the user is told
+
+NOTICE = "Notion credentials need to be connected again. Run: vaultctl connect notion"
+
+
+def noticing(notice):
+    return answer(reply({"session": "s", "notice": notice}))
+
+
+def test_notice_is_shown_a_line_for_each_service(stage):
+    stage.control(noticing(NOTICE + "\nSlack credentials"))
+    result = stage.login(options="notify=yes")
+    assert result["open"] == PAM_SUCCESS and result["shown"] == [NOTICE, "Slack credentials"] and result["log"] == []
+
+
+@pytest.mark.parametrize("options", ["", "notify=no"])
+def test_notice_is_shown_only_where_the_option_says_so(stage, options):
+    stage.control(noticing(NOTICE))
+    result = stage.login(options=options)
+    assert result["open"] == PAM_SUCCESS and result["shown"] == []
+
+
+def test_notice_is_not_shown_to_a_program_that_wants_silence(stage):
+    stage.control(noticing(NOTICE))
+    assert stage.login("silent", options="notify=yes")["shown"] == []
+
+
+def test_notice_cannot_act_on_the_terminal_and_cannot_flood_it(stage):
+    stage.control(noticing("\x1b]0;evil\x07a\u202eb\r\n" + "x" * 5000 + "\n" * 50 + "".join(f"line {i}\n" for i in range(50))))
+    result = stage.login(options="notify=yes")
+    assert result["open"] == PAM_SUCCESS and len(result["shown"]) <= 8
+    for line in result["shown"]:
+        assert len(line) <= 200 and line.isprintable() and "\x1b" not in line and "\u202e" not in line, line
+
+
+@pytest.mark.parametrize("notice", [7, ["a"], {"a": 1}, None, True])
+def test_notice_that_is_none_does_not_touch_the_login(stage, notice):
+    stage.control(noticing(notice))
+    result = stage.login(options="notify=yes required")
+    assert result["open"] == PAM_SUCCESS and result["session"] == "s" and result["shown"] == [] and result["log"] == []
+
+
 def test_wrong_option_is_reported_and_the_others_hold(stage):
     stage.control(hang)
     result = stage.login(options="timeout=0.2 timeout=soon requird")

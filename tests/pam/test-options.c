@@ -17,7 +17,7 @@ static void test_defaults_are_the_control_socket_and_two_seconds(void **state) {
         options_init(&o);
         assert_string_equal(o.socket, "/run/vaultd/io.vaultd.control");
         assert_int_equal(o.timeout_usec, 1500000);
-        assert_false(o.is_required || o.is_quiet || o.is_debug);
+        assert_false(o.is_required || o.is_quiet || o.is_debug || o.is_notifying);
 }
 
 static void test_known_options_are_taken(void **state) {
@@ -30,6 +30,10 @@ static void test_known_options_are_taken(void **state) {
         assert_int_equal(options_take(&o, "debug"), 0);
         assert_string_equal(o.socket, "/a/b");
         assert_true(o.is_required && o.is_quiet && o.is_debug);
+        assert_int_equal(options_take(&o, "notify=yes"), 0);
+        assert_true(o.is_notifying);
+        assert_int_equal(options_take(&o, "notify=no"), 0);
+        assert_false(o.is_notifying);
 }
 
 static void test_timeout_is_seconds_with_a_fraction(void **state) {
@@ -76,6 +80,10 @@ static void test_wrong_options_change_nothing(void **state) {
                 "required=yes",
                 "debug ",
                 "use_uid",
+                "notify",
+                "notify=",
+                "notify=Yes",
+                "notify=1",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {

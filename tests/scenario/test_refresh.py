@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import json
+import os
 import subprocess
 import time
 import urllib.parse
@@ -127,6 +128,11 @@ def test_grant_that_has_ended_needs_a_new_connect_and_says_so_for_good(connected
     assert entry["state"] == "needs-reconnect" and body["error"] in entry["reason"]
     assert "vaultctl connect notion" in world.vaultctl("alice", "status").stdout
     assert any("connection has to be made again" in line and "uid 1001" in line and body["error"] in line for line in world.log("vaultd").splitlines())
+    # Who logs in is told, once for each service, and nobody else.
+    told = {user: world.caller("root", "control").reply("io.vaultd.Login.Open", {"uid": uid, "user": user, "service": "test", "leader": os.getpid()})
+            for user, uid in (("alice", 1001), ("bob", 1002))}
+    assert told["alice"]["parameters"]["notice"] == "Notion credentials need to be connected again. Run: vaultctl connect notion"
+    assert "notice" not in told["bob"]["parameters"]
     # It goes on with the consent that is asked for.
     world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
     world.connect("alice")

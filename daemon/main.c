@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,6 +23,11 @@
 #define BACKLOG 128
 /* How long a connection beyond Connections= is kept before it is closed. */
 #define REFUSAL_USEC (500 * USEC_PER_MSEC)
+
+/* What can be locked in memory: less than the first starts no vaultd, for secrets would go to the swap (util/secret.c); less than the
+ * second is used up by a few thousand secrets at once, after which others go there. */
+#define MEMLOCK_NEEDED (1024U * 1024)
+#define MEMLOCK_ENOUGH (8U * 1024 * 1024)
 
 typedef struct ListenOption {
         Door door;
@@ -285,6 +291,17 @@ static int add_signals(sd_event *event, Server **server) {
         return r;
 }
 
+static void check_memlock(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur >= MEMLOCK_ENOUGH)
+                return;
+        log_warning("only %llu KiB of memory can be locked, so secrets %s the swap: set LimitMEMLOCK=64M in "
+                    "vaultd.service",
+                        (unsigned long long)limit.rlim_cur / 1024,
+                        limit.rlim_cur < MEMLOCK_NEEDED ? "would go to" : "may go to");
+}
+
 static int run(const Options *o) {
         /* Released in reverse: the server's calls work on the manager. */
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
@@ -298,6 +315,7 @@ static int run(const Options *o) {
                           "start (PrivateUsers= must be off)");
                 return r;
         }
+        check_memlock();
         r = secret_global_init();
         if (r >= 0)
                 r = sd_event_new(&event);

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What vaultd's memory holds of secrets that went through it (T16): as root, who alone can look, after the work is done."""
 
+import contextlib
 import pathlib
 import re
+import resource
 import time
 
 import pytest
-from world import World
+from world import World, wait_for
 
 POLICY = "[Server notion]\nTools=notion-get-self\nTokenReaders=user:alice\n"
 
@@ -70,3 +72,33 @@ def test_search_finds_what_is_in_use(used):
 @pytest.mark.parametrize("secret", ["token", "recovery key", "former key", "present key", "present key, as it came"])
 def test_nothing_is_left_of(used, secret):
     assert used.left[secret] == []
+
+
+@contextlib.contextmanager
+def lockable(size):
+    """What is started here may lock so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
+
+
+# Address Sanitizer makes mlock(2) do nothing, so this needs a build without, as the rest of this file.
+@pytest.mark.parametrize("size, is_warned", [(8 << 20, False), (2 << 20, True)])
+def test_little_lockable_memory_is_named_at_the_start_with_the_setting_that_mends_it(world, size, is_warned):
+    since = len(world.log("vaultd"))
+    with lockable(size):
+        world.restart_vaultd()
+    assert world.json("alice", "whoami")["vault"]["state"] == "active"
+    assert ("LimitMEMLOCK=64M" in world.log("vaultd")[since:]) == is_warned
+
+
+def test_vaultd_does_not_start_where_secrets_would_go_to_the_swap(world):
+    since = len(world.log("vaultd"))
+    world.stop_vaultd()
+    with lockable(64 << 10):
+        process = world.start_vaultd(wait=False)
+        wait_for(lambda: process.poll() is not None, 10, "it runs with secrets that may go to the swap")
+    assert process.returncode != 0 and "LimitMEMLOCK=64M" in world.log("vaultd")[since:]

@@ -12,7 +12,7 @@
  * the user's terminal.
  *
  * Everything expires by itself; what has is dropped before anything is counted against a limit. A uid can have four visits and one
- * link, which bounds the table by the number of users.
+ * link, which is made only while there is room for the visit that it becomes: so the table is bounded by the number of users.
  *
  * Who may call: page.c and web-visit.c, in the loop or on fibers. Waits for nothing. */
 
@@ -274,8 +274,6 @@ int visits_enter(Visits *v, const char *ticket, const char *code, const char *fo
         }
         if (former)
                 (void)visits_end_one(v, former);
-        if (count_open(v, visit->uid) >= VISITS_PER_UID)
-                return -EDQUOT;
         r = secret_text_new(COOKIE_SIZE, ret_cookie, digest);
         if (r < 0)
                 return r;

@@ -30,7 +30,7 @@ int visits_invite(Visits *v, uid_t uid, uint32_t audit_session, uint64_t now_use
 int visits_look(Visits *v, const char *ticket, uint64_t now_usec, uid_t *ret_uid, bool *ret_takes_code,
                 uint64_t *ret_until_usec);
 /* Uses the link up. former: the cookie that the browser had, whose visit ends; or NULL. -ENOENT: no such link; -EACCES: not the code, *ret_tries left,
- * and with none left no link either; -EDQUOT. */
+ * and with none left no link either. */
 int visits_enter(Visits *v, const char *ticket, const char *code, const char *former, uint64_t now_usec,
                 char **ret_cookie, unsigned *ret_tries);
 

@@ -116,9 +116,6 @@ static const JsonField enter_fields[] = {
 static int enter_refused(int r, unsigned tries, Failure *failure) {
         if (r == -ENOENT)
                 return failure_closed(failure);
-        if (r == -EDQUOT)
-                return failure_set(failure, FAILURE_LIMIT, "Run: vaultctl web --end",
-                                "your page is open in %u browsers already", VISITS_PER_UID);
         if (r != -EACCES)
                 return r;
         if (tries == 0)

@@ -106,7 +106,7 @@ static void put_state(HtmlWriter *w, const ApiCard *c) {
         else if (streq(c->state, "none"))
                 html_put(w, "<p class=\"state\">not connected</p>\n");
         else if (streq(c->state, "needs-reconnect"))
-                html_put(w, "<p class=\"state warning\">needs a new connect</p>\n");
+                html_put(w, "<p class=\"state warning\">needs reconnect</p>\n");
         else
                 html_put(w, "<p class=\"state warning\">%s</p>\n", c->state);
 }
@@ -170,8 +170,9 @@ static void put_command(HtmlWriter *w, const ApiCard *c) {
         bool is_default = streq(c->label, "default");
 
         html_put(w,
-                        "<p>Connected with a token, in a terminal: <code>vaultctl connect %s "
-                        "--token-stdin%s%s</code></p>\n",
+                        "<p>%s, run in a terminal: <code>vaultctl connect %s <span class=\"keep\">"
+                        "--token-stdin</span>%s%s</code></p>\n",
+                        streq(c->state, "none") ? "To connect it with a token" : "To give it a new token",
                         c->service, is_default ? "" : " --as ", is_default ? "" : c->label);
 }
 
@@ -199,14 +200,14 @@ static void put_card(HtmlWriter *w, const ApiServices *s, size_t index, uint64_t
         (void)snprintf(id, sizeof(id), "card-%zu", index);
         html_put(w, "<li class=\"card\" data-service=\"%s\" data-label=\"%s\" aria-labelledby=\"%s\">\n",
                         c->service, c->label, id);
-        html_put(w, "<h2 id=\"%s\"><bdi>%s</bdi></h2>\n", id, c->title);
+        html_put(w, "<div class=\"head\"><h2 id=\"%s\"><bdi>%s</bdi>%s<span>%s</span></h2>\n", id, c->title,
+                        is_named ? " " : "", is_named ? c->label : "");
         put_state(w, c);
-        if (c->account || is_named || !streq(c->state, "none")) {
+        html_put(w, "</div>\n");
+        if (c->account || !streq(c->state, "none")) {
                 html_put(w, "<dl>\n");
                 if (c->account)
                         put_row(w, "Account", c->account);
-                if (is_named)
-                        put_row(w, "Name", c->label);
                 put_expiry(w, c, now_usec);
                 html_put(w, "</dl>\n");
         }

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "web/cookie.h"
 #include "web/html.h"
 #include "web/site.h"
 #include "web/target.h"
@@ -191,6 +192,93 @@ static void failure_sticks(void **state) {
         html_done(&w);
 }
 
+static void forms_and_queries_are_read_alike(void **state) {
+        static const struct {
+                const char *text;
+                size_t n;
+                int result;
+        } rows[] = {
+                { "", 0, PARAMETERS_OK },
+                { "a=1&b=2", 7, PARAMETERS_OK },
+                { "a=1&&", 5, PARAMETERS_OK },
+                { "a=1&a=1", 7, PARAMETERS_REPEATED },
+                { "a=1&%61=2", 9, PARAMETERS_REPEATED },
+                { "a", 1, PARAMETERS_OK },
+                { "=", 1, PARAMETERS_OK },
+                { "a=%", 3, PARAMETERS_MALFORMED },
+                { "a=%4", 4, PARAMETERS_MALFORMED },
+                { "a=%00", 5, PARAMETERS_MALFORMED },
+                { "a=\0", 3, PARAMETERS_MALFORMED },
+                { "a=%ff", 5, PARAMETERS_MALFORMED },
+                { "a=b\0&c=d", 8, PARAMETERS_MALFORMED },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(parameters_done) Parameters p = {};
+                int r = parameters_parse(rows[i].text, rows[i].n, &p);
+
+                if (r != rows[i].result)
+                        fail_msg("row %zu: %d instead of %d", i, r, rows[i].result);
+        }
+}
+
+static void a_form_has_so_many_fields(void **state) {
+        char text[8 * (PARAMETERS_MAX + 1)] = "";
+        Parameters p = {};
+
+        for (size_t i = 0; i <= PARAMETERS_MAX; i++) {
+                size_t n = strlen(text);
+
+                (void)snprintf(text + n, sizeof(text) - n, "a%zu=1&", i);
+                if (i + 1 == PARAMETERS_MAX) {
+                        assert_int_equal(parameters_parse(text, strlen(text), &p), PARAMETERS_OK);
+                        assert_int_equal(p.n, PARAMETERS_MAX);
+                        parameters_done(&p);
+                }
+        }
+        assert_int_equal(parameters_parse(text, strlen(text), &p), PARAMETERS_MALFORMED);
+}
+
+static void only_our_cookie_counts_and_only_once(void **state) {
+        static const struct {
+                const char *header;
+                int result;
+                const char *value;
+        } rows[] = {
+                { "__Host-vaultd=abc_-9", COOKIE_OK, "abc_-9" },
+                { "a=b; __Host-vaultd=abc", COOKIE_OK, "abc" },
+                { "__Host-vaultd=abc; a=b", COOKIE_OK, "abc" },
+                { " \t__Host-vaultd=abc\t ;", COOKIE_OK, "abc" },
+                { ";;a;=;__Host-vaultd=abc;", COOKIE_OK, "abc" },
+                { "a=\"b; __Host-vaultd=abc\"", COOKIE_UNCLEAR, NULL },
+                { "", COOKIE_ABSENT, NULL },
+                { "vaultd=abc", COOKIE_ABSENT, NULL },
+                { "__host-vaultd=abc", COOKIE_ABSENT, NULL },
+                { "__Host-vaultd", COOKIE_ABSENT, NULL },
+                { "x__Host-vaultd=abc", COOKIE_ABSENT, NULL },
+                { "__Host-vaultd2=abc", COOKIE_ABSENT, NULL },
+                { "a=__Host-vaultd=abc", COOKIE_ABSENT, NULL },
+                { "__Host-vaultd=", COOKIE_UNCLEAR, NULL },
+                { "__Host-vaultd=a b", COOKIE_UNCLEAR, NULL },
+                { "__Host-vaultd=a%20", COOKIE_UNCLEAR, NULL },
+                { "__Host-vaultd=abc; __Host-vaultd=abc", COOKIE_UNCLEAR, NULL },
+                { "__Host-vaultd=abc;__Host-vaultd=", COOKIE_UNCLEAR, NULL },
+                { "__Host-vaultd=0123456789012345678901234567890123456789012345678901234567890123",
+                                COOKIE_OK,
+                                "0123456789012345678901234567890123456789012345678901234567890123" },
+                { "__Host-vaultd=01234567890123456789012345678901234567890123456789012345678901234",
+                                COOKIE_UNCLEAR, NULL },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(freep) char *value = NULL;
+                int r = cookie_find(rows[i].header, &value);
+
+                if (r != rows[i].result || !streq_ptr(value, rows[i].value))
+                        fail_msg("%s: %d, %s", rows[i].header, r, value ?: "nothing");
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 { "paths-have-exactly-one-route", paths_have_exactly_one_route },
@@ -201,6 +289,9 @@ int main(void) {
                 { "external-url-is-read-strictly", external_url_is_read_strictly },
                 { "port-80-needs-no-port", port_80_needs_no_port },
                 { "no-door-admits-no-post", no_door_admits_no_post },
+                { "forms-and-queries-are-read-alike", forms_and_queries_are_read_alike },
+                { "a-form-has-so-many-fields", a_form_has_so_many_fields },
+                { "only-our-cookie-counts-and-only-once", only_our_cookie_counts_and_only_once },
                 { "text-stays-text", text_stays_text },
                 { "failure-sticks", failure_sticks },
         };

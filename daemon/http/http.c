@@ -226,8 +226,8 @@ static int http_resolve(Http *h, Exchange *x) {
                                          : -ETIMEDOUT;
 }
 
-/* Runs the prepared transfer to its end or to the fiber's cancellation. */
-static int http_run(Http *h, Transfer *t) {
+/* Runs the prepared transfer to its end, or to the fiber's cancellation unless it is awaited then. */
+static int http_run(Http *h, Transfer *t, bool is_awaited) {
         CURLMcode code;
         int r = 0;
 
@@ -236,8 +236,12 @@ static int http_run(Http *h, Transfer *t) {
                 return code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EIO;
         h->n_transfers++;
 
-        while (!t->is_done && r >= 0)
+        while (!t->is_done && r >= 0) {
                 r = fiber_suspend();
+                /* Libcurl's own time limit brings the resume. */
+                if (r == -ECANCELED && is_awaited && t->exchange.is_sent)
+                        r = t->is_done ? 0 : fiber_suspend_uncancellable();
+        }
 
         (void)curl_multi_remove_handle(h->multi, t->exchange.easy);
         h->n_transfers--;
@@ -260,7 +264,7 @@ int http_perform(Http *h, const HttpRequest *request, HttpResponse *ret_response
                 r = http_resolve(h, &t.exchange);
         if (r >= 0) {
                 crash_point("http-before-send");
-                r = http_run(h, &t);
+                r = http_run(h, &t, request->is_awaited);
                 if (r >= 0)
                         crash_point("http-after-answer");
         }

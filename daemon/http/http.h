@@ -37,6 +37,7 @@ typedef struct HttpRequest {
         const char *content_type;
         size_t max_response;   /* bytes; 0: 1 MiB */
         uint64_t timeout_usec; /* whole exchange; 0: 30 s */
+        bool is_awaited; /* once it may have reached the server the answer is waited for, also by a cancelled fiber: for what must not get lost */
 } HttpRequest;
 
 typedef struct HttpResponse {

@@ -21,8 +21,8 @@
 #include "util/clock.h"
 #include "util/encode.h"
 
-/* The caller of a token read waits for this, so it is less than other exchanges have. */
-#define REQUEST_TIMEOUT_USEC (20 * USEC_PER_SEC)
+/* Callers wait for this, and so does the end of the process: an answer that is not taken would cost the grant. */
+#define REQUEST_TIMEOUT_USEC (10 * USEC_PER_SEC)
 
 void refresh_answer_done(RefreshAnswer *a) {
         token_answer_done(&a->tokens);
@@ -74,7 +74,10 @@ int refresh_ask(Oauth *o, const Credential *c, RefreshAnswer *ret, Failure *fail
         const ServiceProfile *p = config_find_service(o->config, c->service);
         ExchangeNotes notes = {};
         Exchange x = { p ? p->title : c->service, "refreshing the access",
-                { .url = c->authority.token_endpoint, .timeout_usec = REQUEST_TIMEOUT_USEC }, &notes, p };
+                { .url = c->authority.token_endpoint,
+                                .timeout_usec = REQUEST_TIMEOUT_USEC,
+                                .is_awaited = true },
+                &notes, p };
         json_object *object = NULL;
         unsigned status = 0;
         Buffer form = {};

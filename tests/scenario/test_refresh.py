@@ -254,6 +254,16 @@ def test_what_ends_during_its_refresh_stays_ended_and_the_new_tokens_are_revoked
     assert world.json("alice", "status")["connections"] == []
 
 
+def test_vaultd_that_is_stopped_during_a_refresh_takes_its_answer_along(connected):
+    """A package that is replaced must not cost grants at a provider that rotates."""
+    world = connected
+    with refresh_under_way(world):
+        assert world.stop_vaultd() == 0
+    world.start_vaultd({"VAULTD_TEST_CLOCK_OFFSET": str(2 * HOUR)})
+    assert connection(world)["state"] == "active"
+    assert account_of(world, token_of(world)) == (200, "alice@notion.test") and refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
 def test_kill_switch_does_not_wait_for_a_refresh(connected):
     with refresh_under_way(connected, 8000) as reader:
         admin(connected, "Revoke", uid=1001)

@@ -98,6 +98,12 @@ def test_labels_reach_the_daemon():
         assert server.parameters_of("Connect.Disconnect") == [{"service": "notion", "label": "work"}]
 
 
+def test_disconnect_says_what_goes_on_at_the_service():
+    with FakeVaultd({"io.vaultd.Connect.Disconnect": {"service": "notion", "title": "Notion", "revoked": False, "pending": True, "notice": "N"}}) as server:
+        result = run(server, "disconnect", "notion")
+        assert result.returncode == 0 and result.stdout == "Notion is disconnected: out of use here, and still to be revoked there.\nN\n"
+
+
 def test_no_identity_is_ever_sent():
     with FakeVaultd({"io.vaultd.Status": STATUS, "io.vaultd.Services": {"services": []}, "io.vaultd.Session.List": {"sessions": []},
                      "io.vaultd.Doctor": {"findings": []}, "org.varlink.service.GetInfo": {"version": "1"}}) as server:

@@ -198,6 +198,8 @@ static inline bool service_has_endpoints(const ServiceProfile *p) {
 }
 /* What an administrator has to add before anybody can connect it: a key ("ClientId="), or NULL. Pure. */
 const char *service_lacks(const ServiceProfile *p);
+/* Whether nothing could ever tell whose account a grant is. Pure. */
+bool service_lacks_account(const ServiceProfile *p);
 const ServerPolicy *config_find_server(const Config *c, const char *service); /* merged over files at load */
 
 typedef enum ToolVerdict { TOOL_OFF, TOOL_ASK, TOOL_ON } ToolVerdict;

@@ -26,7 +26,8 @@ static void check_endpoints(ServiceProfile *p, FaultList *faults) {
                                 "Auth=oauth or Auth=both only");
         if (p->client_metadata_url && (p->client_id || has_static || !service_takes_grants(p)))
                 fault_add(faults, p->file, p->line,
-                                "ClientMetadataUrl= is for authorization servers that are discovered, and has "
+                                "ClientMetadataUrl= is for authorization servers that are discovered, and "
+                                "has "
                                 "no use beside ClientId=");
         if (p->client_auth == CLIENT_AUTH_NONE && p->client_secret_file)
                 fault_add(faults, p->file, p->line, "ClientAuth=none has no use for ClientSecretFile=");
@@ -63,7 +64,8 @@ static void check_account(ServiceProfile *p, FaultList *faults) {
                         (p->account_tool || p->account_url || p->account_match ||
                                         p->paste_back == PASTE_BACK_MATCH))
                 fault_add(faults, p->file, p->line,
-                                "Account=none says that nobody knows the account: AccountTool=, AccountUrl=, "
+                                "Account=none says that nobody knows the account: AccountTool=, "
+                                "AccountUrl=, "
                                 "AccountMatch= and PasteBack=match need one");
         if (p->account_tool && p->account_url)
                 fault_add(faults, p->file, p->line, "AccountTool= and AccountUrl= exclude each other");
@@ -90,4 +92,10 @@ const char *service_lacks(const ServiceProfile *p) {
         if (!service_takes_grants(p) || !service_has_endpoints(p) || p->client_id)
                 return NULL;
         return needs_secret ? "ClientId= and ClientSecretFile=" : "ClientId=";
+}
+
+bool service_lacks_account(const ServiceProfile *p) {
+        /* Metadata may name a userinfo endpoint; a profile's own endpoints have none. */
+        return service_takes_grants(p) && service_has_endpoints(p) && !p->account_tool && !p->account_url &&
+               p->account_source == ACCOUNT_SOURCE_AUTO;
 }

@@ -13,6 +13,8 @@
 #include "oauth/oauth-internal.h"
 #include "util/url.h"
 
+#define ASK_ADMINISTRATOR "Ask an administrator of this host to set it up; see vaultd.conf(5)"
+
 static int set_text(char **field, const char *value) {
         char *copy = NULL;
 
@@ -102,6 +104,11 @@ int oauth_check_set_up(Oauth *o, const ServiceProfile *p, Failure *failure) {
         const char *lacks = service_lacks(p);
         int r;
 
+        if (!lacks && service_lacks_account(p))
+                return failure_set(failure, FAILURE_NOT_CONFIGURED, ASK_ADMINISTRATOR,
+                                "%s is not set up: nothing tells whose account a token is; it needs "
+                                "AccountTool=, AccountUrl= or Account= in %s",
+                                p->title, p->file);
         if (!lacks)
                 return 0;
         r = issuer_of(p, &issuer);
@@ -109,8 +116,7 @@ int oauth_check_set_up(Oauth *o, const ServiceProfile *p, Failure *failure) {
                 r = flow_redirect_uri(o, p, issuer, &redirect);
         if (r < 0)
                 return r;
-        return failure_set(failure, FAILURE_NOT_CONFIGURED,
-                        "Ask an administrator of this host to set it up, or see vaultd.conf(5)",
+        return failure_set(failure, FAILURE_NOT_CONFIGURED, ASK_ADMINISTRATOR,
                         "%s is not set up: it needs %s in %s/services.d/%s.d/client.conf, of a client that "
                         "is "
                         "registered there with the redirect address %s",

@@ -45,15 +45,15 @@ class Services:
         (world.root / "vendor/services.d").mkdir(mode=0o755)
         for name, text in SHIPPED.items():
             (world.root / f"vendor/services.d/{name}.conf").write_text(text)
-        for name, each in self.ready.items():
-            if each["client"]:
+        for name in SHIPPED:
+            if self.ready[name]["client"]:
                 self.register(name)
 
     def lead_all(self):
         """All addresses to the fixture's, and vaultd started anew."""
         self.world.more_upstreams = [each["origin"] for each in self.ready.values()]
         self.configure()
-        for name in self.ready:
+        for name in SHIPPED:
             self.lead(name)
         self.world.restart_vaultd()
         return self

@@ -227,10 +227,11 @@ static void faulty_services_are_faults(void **state) {
         check_rows("vendor/services.d/x.conf", rows, ELEMENTSOF(rows));
 }
 
-#define CLIENT      "ClientId=c\nClientSecretFile=/etc/x\n"
-#define ENDPOINTS   HEAD "AuthorizationEndpoint=https://a.test/authorize\nTokenEndpoint=https://a.test/token\n"
+#define CLIENT    "ClientId=c\nClientSecretFile=/etc/x\n"
+#define ENDPOINTS HEAD "AuthorizationEndpoint=https://a.test/authorize\nTokenEndpoint=https://a.test/token\n"
 #define METADATA_URL                                                                                        \
-        "ClientMetadataUrl= is for authorization servers that are discovered, and has no use beside ClientId="
+        "ClientMetadataUrl= is for authorization servers that are discovered, and has no use beside "       \
+        "ClientId="
 #define NOBODY                                                                                              \
         "Account=none says that nobody knows the account: AccountTool=, AccountUrl=, AccountMatch= and "    \
         "PasteBack=match need one"
@@ -262,9 +263,12 @@ static void faulty_grants_are_faults(void **state) {
                                 "Auth=oauth or Auth=both only" },
                 { HEAD "Issuer=https://a.test\n", NULL },
                 { HEAD "ClientMetadataUrl=https://a.test/vaultd.json\n", NULL },
-                { HEAD "ClientMetadataUrl=https://a.test\n", "4: ClientMetadataUrl= expects an https URL with a path" },
-                { HEAD "ClientMetadataUrl=https://a.test/\n", "4: ClientMetadataUrl= expects an https URL with a path" },
-                { HEAD "ClientMetadataUrl=http://a.test/vaultd.json\n", "4: ClientMetadataUrl= expects an https URL with a path" },
+                { HEAD "ClientMetadataUrl=https://a.test\n",
+                                "4: ClientMetadataUrl= expects an https URL with a path" },
+                { HEAD "ClientMetadataUrl=https://a.test/\n",
+                                "4: ClientMetadataUrl= expects an https URL with a path" },
+                { HEAD "ClientMetadataUrl=http://a.test/vaultd.json\n",
+                                "4: ClientMetadataUrl= expects an https URL with a path" },
                 { HEAD "ClientMetadataUrl=https://a.test/vaultd.json\nClientId=x\n", "1: " METADATA_URL },
                 { HEAD "ClientMetadataUrl=https://a.test/vaultd.json\nAuth=bearer\n", "1: " METADATA_URL },
                 { ENDPOINTS "ClientMetadataUrl=https://a.test/vaultd.json\n", "1: " METADATA_URL },
@@ -399,6 +403,10 @@ static void drop_in_takes_the_place_of_single_keys(void **state) {
         assert_string_equal(p->scopes[1], "d");
         assert_null(p->scopes[2]);
         assert_null(service_lacks(p));
+        assert_true(service_lacks_account(p));
+        tree_write(&t, "admin/services.d/x.conf.d/40-d.conf", "[Service]\nAccount=token\n");
+        assert_int_equal(tree_load(&t), 0);
+        assert_false(service_lacks_account(config_find_service(t.config, "x")));
         tree_close(&t);
 }
 

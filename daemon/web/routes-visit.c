@@ -117,6 +117,7 @@ static int answer_invitation(const RouteContext *c, const Target *t, Reply *r) {
         if (k == API_REFUSED)
                 return reply_refused(r, &fault, "This link no longer works");
         r->status = 200;
+        r->form_action = "'self'";
         page_open(&r->page, r->nonce, &invitation, now_realtime());
         return r->page.error;
 }
@@ -172,6 +173,7 @@ static int answer_services(const RouteContext *c, const Request *q, Reply *r) {
         if (k == API_REFUSED)
                 return reply_visit_refused(r, &fault);
         r->status = 200;
+        r->form_action = "'self'";
         page_services(&r->page, r->nonce, &services, now_realtime());
         return r->page.error;
 }
@@ -250,7 +252,6 @@ int answer_visit(const RouteContext *c, const Request *q, const Target *t, Reply
         switch (t->route) {
         case TARGET_OPEN:
                 r->name = "open";
-                r->form_action = "'self'";
                 return streq(q->method, "POST") ? answer_enter(c, q, t, r) : answer_invitation(c, t, r);
         case TARGET_BEGIN:
                 r->name = "begin";
@@ -263,7 +264,6 @@ int answer_visit(const RouteContext *c, const Request *q, const Target *t, Reply
                 break;
         default:
                 r->name = "services";
-                r->form_action = "'self'";
                 return answer_services(c, q, r);
         }
         return answer_form(c, q, t->route, r);

@@ -51,7 +51,7 @@ class Stage(contextlib.ExitStack):
     def _build(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vaultd-stage-"))
         self.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        subprocess.run([FIXTURES / "tls/make-ca", self.folder / "tls", NAME], check=True)
+        subprocess.run([FIXTURES / "tls/make-ca", self.folder / "tls", NAME, "evil.test", "evil.example.org"], check=True)
         self.vaultd = FakeVaultd(self.folder / "io.vaultd.web")
         self.callback(self.vaultd.close)
         self.vaultd.answers["Services"].update(cards=cards(), expires=in_ten_minutes() + 3_000_000_000)
@@ -65,7 +65,7 @@ class Stage(contextlib.ExitStack):
         self.callback(self._end)
         behind = int(re.search(r":(\d+)\n", self._web.stdout.readline().decode())[1])
         self.enter_context(Proxy(self.folder / "nginx", self.folder / "tls", port, behind))
-        self.browser = self.enter_context(Chromium(self.folder / "tls/cert.pem", names=[NAME]))
+        self.browser = self.enter_context(Chromium(self.folder / "tls/cert.pem", names=[NAME, "evil.test", "evil.example.org"]))
 
     def _end(self):
         self._web.terminate()
@@ -90,6 +90,6 @@ class Stage(contextlib.ExitStack):
             self.browser.call("Storage.clearCookies", browserContextId=window.context)
             window.open(self.origin + "/")
         else:
-            self.vaultd.answers["Invitation"]["takesCode"] = True
+            self.vaultd.answers["Invitation"]["takesCode"] = page == "open"
             window.open(self.origin + self.PAGES[page])
         return window

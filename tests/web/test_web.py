@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vaultd-web as a browser, a hostile page and a hostile neighbour see it (threats T14, T15, T28, T29, T34)."""
 
+import json
 import os
 import re
 import shutil
@@ -676,6 +677,29 @@ def test_ipv6_loopback_served(start, vaultd):
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert vaultd.calls[0][1]["local"] == f"[::1]:{web.port}"
         assert vaultd.calls[0][1]["peer"] == "[::1]:%d" % connection.getsockname()[1]
+
+
+def test_client_document_names_itself_and_one_callback(start, vaultd):
+    web = start("--external", "--external-url", "https://vault.example.org")
+    answer = web.get("/client/0123456789abcdef", host="vault.example.org")
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/json"
+    document = json.loads(answer.body)
+    assert document["client_id"] == "https://vault.example.org/client/0123456789abcdef"
+    assert document["redirect_uris"] == ["https://vault.example.org/callback/0123456789abcdef"]
+    assert document["token_endpoint_auth_method"] == "none" and document["grant_types"] == ["authorization_code", "refresh_token"]
+    assert document["client_name"] == "vaultd on vault.example.org"
+    assert vaultd.calls == []
+
+
+@pytest.mark.parametrize("path", ["/client/", "/client/0123456789abcde", "/client/0123456789abcdeg", "/client/0123456789ABCDEF",
+                                  "/client/0123456789abcdef0", "/client/..%2f", "/client"])
+def test_client_document_is_nowhere_else(start, vaultd, path):
+    web = start("--external", "--external-url", "https://vault.example.org")
+    assert web.get(path, host="vault.example.org").status == 404
+
+
+def test_client_document_is_not_on_loopback(web):
+    assert web.get("/client/0123456789abcdef").status == 404
 
 
 def test_external_name_admitted_and_peer_left_out(start, vaultd):

@@ -5,14 +5,17 @@ import base64
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import time
 import urllib.parse
 
 import pytest
 import swarm
+from test_backup import Host
+from test_bad_input import open_logins
 from test_token import READERS, account_of
-from world import ACCOUNTS, World, as_user, wait_for
+from world import ACCOUNTS, UIDS, World, as_user, wait_for
 
 HOUR = 3600
 
@@ -298,3 +301,60 @@ def test_new_consent_during_a_refresh_is_what_stays(connected):
     time.sleep(0.5)
     assert connection(world)["state"] == "active" and account_of(world, token_of(world)) == (200, "alice@notion.test")
     assert refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
+def test_full_disk_holds_the_new_tokens_until_there_is_room(connected):
+    """T27: the provider has used the old token up, so what it gave is not thrown away because it cannot be written just now."""
+    world = connected
+    world.stop_vaultd()
+    state, kept = world.root / "state", world.root / "kept"
+    state.rename(kept)
+    state.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=512k,mode=700,uid={UIDS['vaultd']},gid={UIDS['vaultd']}", "vaultd-test", state], check=True)
+    try:
+        subprocess.run(["cp", "-a", "--sparse=always", f"{kept}/.", str(state)], check=True)
+        aged(world)
+        # So long that no page of the file that is free can take it.
+        token = secrets.token_urlsafe(30000)
+        world.stack.tamper({**DEAD, "status": 200, "body": {"access_token": token, "refresh_token": "r", "expires_in": HOUR}, "delay_ms": 6000})
+        reader = subprocess.Popen(world.command("--json", "token", "notion"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                  env=world.environment(), **as_user("alice"))
+        wait_for(lambda: pending_faults(world) == 0, what="no refresh began")
+        full = open_logins(world, range(2000, 12000))
+        assert full and full["error"] == "io.vaultd.StoreFull", full
+        # Nobody gets a token that is not on the disk, and nobody waits for room.
+        assert heard(reader, 10)["error"] == "io.vaultd.StoreFull" and read(world)["error"] == "io.vaultd.StoreFull"
+        subprocess.run(["mount", "-o", "remount,size=16m", state], check=True)
+        wait_for(lambda: read(world).get("token") == token, what="the tokens were thrown away")
+        assert refreshes(world) == ({}, 0) and connection(world)["state"] == "active"
+        world.stop_vaultd()
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+
+
+def test_callers_that_leave_do_not_take_the_refresh_along(connected):
+    world = connected
+    with refresh_under_way(world):
+        others = [subprocess.Popen(world.command("token", "notion"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=world.environment(),
+                                   **as_user("alice")) for _ in range(5)]
+        time.sleep(0.5)
+        for other in others:
+            other.kill()
+            other.wait()
+    wait_for(lambda: "token refreshed" in world.log("vaultd"), what="the refresh ended with its callers")
+    assert account_of(world, token_of(world)) == (200, "alice@notion.test") and refreshes(world) == ({"alice@notion.test": 1}, 0)
+
+
+def test_store_that_is_put_back_during_a_refresh_starts_with_a_new_connect():
+    """V9, T21: a refresh token that may have been used up meanwhile is not used."""
+    with Host() as world:
+        world.configure(policy=READERS)
+        world.restart_vaultd()
+        world.connect("alice")
+        key = world.new_recovery_key()
+        world.admin("backup", str(world.root / "backup"))
+        with refresh_under_way(world, 3000):
+            assert world.restore(world.root / "backup", key, "--replace")["needsReconnect"] is True
+        assert connection(world)["state"] == "needs-reconnect"
+        before = refreshes(world)
+        assert read(world, code=3)["hint"] == "Run: vaultctl connect notion" and refreshes(world) == before

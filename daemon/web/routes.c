@@ -20,6 +20,7 @@
 
 #include "util/clock.h"
 #include "util/encode.h"
+#include "web/client-document.h"
 #include "web/routes-internal.h"
 
 typedef struct FaultRow {
@@ -202,6 +203,7 @@ static const char *refused_method(const Request *q, const Target *t) {
                 [TARGET_ROOT] = "GET, HEAD",
                 [TARGET_CONNECT] = "GET, HEAD, POST",
                 [TARGET_CALLBACK] = "GET, HEAD",
+                [TARGET_CLIENT] = "GET, HEAD",
                 [TARGET_OPEN] = "GET, HEAD, POST",
                 [TARGET_BEGIN] = "POST",
                 [TARGET_OFFER] = "POST",
@@ -231,6 +233,16 @@ static int answer_connect(
         return answer_continue(c, t, r);
 }
 
+/* For authorization servers, which reach us through the proxy like everybody. */
+static int answer_client(const RouteContext *c, SiteDoor door, const Target *t, Reply *r) {
+        r->name = "client";
+        if (door != SITE_DOOR_EXTERNAL || !client_digest_is_legal(t->segment))
+                return reply_target_fault(r, TARGET_UNKNOWN);
+        r->status = 200;
+        r->content_type = "application/json";
+        return client_document_write(c->site.external, t->segment, &r->page.buffer);
+}
+
 static int answer_target(const RouteContext *c, const Request *q, SiteDoor door, const Target *t, Reply *r) {
         r->allow = refused_method(q, t);
         if (r->allow)
@@ -250,6 +262,8 @@ static int answer_target(const RouteContext *c, const Request *q, SiteDoor door,
                         return 0;
                 }
                 return answer_callback(c, q, door, t, r);
+        case TARGET_CLIENT:
+                return answer_client(c, door, t, r);
         default:
                 break;
         }

@@ -24,6 +24,7 @@ typedef struct Reply {
         const char *allow;       /* for 405 */
         char *location;          /* for 303 */
         char *set_cookie;        /* NULL: none */
+        const char *content_type; /* NULL: a page */
         const char *form_action; /* where forms of the page may lead; NULL: nowhere */
         char nonce[32];          /* of the page's style */
         HtmlWriter page;

@@ -164,7 +164,7 @@ static int response_add_headers(struct MHD_Response *response, const Reply *r) {
         const struct {
                 const char *name, *value;
         } headers[] = {
-                { MHD_HTTP_HEADER_CONTENT_TYPE, "text/html; charset=utf-8" },
+                { MHD_HTTP_HEADER_CONTENT_TYPE, r->content_type ?: "text/html; charset=utf-8" },
                 { "Content-Security-Policy", policy },
                 { "X-Frame-Options", "DENY" },
                 { "X-Content-Type-Options", "nosniff" },

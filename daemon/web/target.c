@@ -41,6 +41,7 @@ static int path_parse(Target *t, const char *path, size_t n) {
                 { "/", TARGET_ROOT, false },
                 { "/connect/", TARGET_CONNECT, true },
                 { "/callback/", TARGET_CALLBACK, true },
+                { "/client/", TARGET_CLIENT, true },
                 { "/open/", TARGET_OPEN, true },
                 { "/begin", TARGET_BEGIN, false },
                 { "/offer", TARGET_OFFER, false },

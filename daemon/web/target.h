@@ -9,6 +9,7 @@ typedef enum TargetRoute {
         TARGET_ROOT,     /* / */
         TARGET_CONNECT,  /* /connect/TICKET */
         TARGET_CALLBACK, /* /callback/PATH */
+        TARGET_CLIENT,   /* /client/PATH */
         TARGET_OPEN,     /* /open/TICKET */
         TARGET_BEGIN,    /* /begin, /offer, /leave: forms of the page of services */
         TARGET_OFFER,

@@ -48,14 +48,14 @@ static json_object *start_reply(Manager *m, const ServiceProfile *p, const Flow 
 }
 
 /* The first reply: where the user has to go. */
-static int start_pending(
-                Manager *m, Call *call, const ServiceProfile *p, const Flow *f, const char *ticket) {
+static int start_pending(Manager *m, Call *call, const ServiceProfile *p, const Flow *f, const char *ticket,
+                Failure *failure) {
         _cleanup_(freep) char *link = NULL, *url = NULL;
         json_object *reply;
         int r;
 
         r = f->way == FLOW_WAY_PAGE    ? oauth_page_link(m->oauth, ticket, &link)
-            : f->way == FLOW_WAY_PASTE ? oauth_authorization_url(m->oauth, f, &url)
+            : f->way == FLOW_WAY_PASTE ? oauth_authorization_url(m->oauth, f, &url, failure)
                                        : 0;
         if (r < 0)
                 return r;
@@ -95,7 +95,7 @@ static int start_flow(Manager *m, Call *call, const StartParameters *p, const Se
                                         .reason = failure->message,
                                         .service = profile->name });
         if (r == 0)
-                r = start_pending(m, call, profile, flow, ticket);
+                r = start_pending(m, call, profile, flow, ticket, failure);
         if (r != 0 || call_is_answered(call))
                 return r;
         r = oauth_wait(m->oauth, vault->uid, flow->id, &parked, failure);

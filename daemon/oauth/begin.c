@@ -94,6 +94,7 @@ static int flow_new(Oauth *o, const Vault *vault, const char *user, const Servic
         f->resource = strdup(d->resource);
         f->scope = d->scope ? strdup(d->scope) : NULL;
         f->asked_scope = d->scope ? strdup(d->scope) : NULL;
+        f->pushed_endpoint = TAKE_PTR(d->pushed_endpoint);
         if (!f->vault_id || !f->user || !f->host || !f->service || !f->label || !f->upstream ||
                         !f->resource || (d->scope && (!f->scope || !f->asked_scope)))
                 return -ENOMEM;
@@ -285,6 +286,7 @@ int oauth_page(Oauth *o, const char *ticket, Flow **ret, Failure *failure) {
 }
 
 int oauth_continue(Oauth *o, const char *ticket, char **ret_location, Failure *failure) {
+        _cleanup_(freep) char *location = NULL;
         _cleanup_(vault_freep) Vault *vault = NULL;
         _cleanup_(flow_freep) Flow *flow = NULL;
         int r;
@@ -292,12 +294,15 @@ int oauth_continue(Oauth *o, const char *ticket, char **ret_location, Failure *f
         r = oauth_page(o, ticket, &flow, failure);
         if (r != 0)
                 return r;
-        r = vault_record_read(o->store, o->keyring, flow->uid, &vault);
-        if (r < 0)
+        /* First, since it may have to ask the server; who presses twice uses the link once all the same. */
+        r = oauth_authorization_url(o, flow, &location, failure);
+        if (r == 0)
+                r = vault_record_read(o->store, o->keyring, flow->uid, &vault);
+        if (r != 0)
                 return r;
         flow->state = FLOW_CONTINUED;
         r = flow_advance(o, vault, &flow, failure);
-        if (r != 0)
-                return r;
-        return oauth_authorization_url(o, flow, ret_location);
+        if (r == 0)
+                *ret_location = TAKE_PTR(location);
+        return r;
 }

@@ -13,6 +13,7 @@
 static void discovery_forget(Discovery *d) {
         free(d->registration_endpoint);
         free(d->device_authorization_endpoint);
+        free(d->pushed_endpoint);
         authority_done(&d->authority);
         *d = (Discovery){ .resource = d->resource, .scope = d->scope };
 }

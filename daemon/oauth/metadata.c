@@ -195,6 +195,7 @@ int metadata_read_authority(json_object *document, const char *issuer, const cha
         const char *name = json_string(document, "issuer");
         json_object *methods = NULL, *scopes = NULL, *auth = NULL;
         Authority *a = &d->authority;
+        bool wants_pushed = false;
         int r;
 
         if (!name || (!streq(name, issuer) && !streq_ptr(name, alias))) {
@@ -217,7 +218,10 @@ int metadata_read_authority(json_object *document, const char *issuer, const cha
                         (r = endpoint(document, "device_authorization_endpoint",
                                          &d->device_authorization_endpoint)) < 0)
                 return r;
-        if (!a->authorization_endpoint || !a->token_endpoint) {
+        (void)json_get_bool(document, "require_pushed_authorization_requests", &wants_pushed);
+        if (wants_pushed && (r = endpoint(document, "pushed_authorization_request_endpoint", &d->pushed_endpoint)) < 0)
+                return r;
+        if (!a->authorization_endpoint || !a->token_endpoint || (wants_pushed && !d->pushed_endpoint)) {
                 *ret_reason = "its authorization server's metadata has no usable endpoints";
                 return FAILED;
         }

@@ -68,6 +68,7 @@ typedef struct Discovery {
         Authority authority; /* client fields empty */
         char *registration_endpoint;
         char *device_authorization_endpoint; /* RFC 8628 section 4; NULL */
+        char *pushed_endpoint; /* where requests have to be pushed to (RFC 9126); NULL: they have not */
         bool takes_client_metadata; /* client_id_metadata_document_supported */
         bool auth_none, auth_basic, auth_post; /* token_endpoint_auth_methods_supported */
 } Discovery;
@@ -112,6 +113,9 @@ int scope_to_ask(const ServiceProfile *profile, const Credential *former, const 
  * *ret_hint: the command that asks for them; NULL where nothing new would be asked, or the scopes are none to be copied into a shell. Pure. */
 int step_up_advice(const ServiceProfile *profile, const Credential *c, const char *wanted, char **ret_reason,
                 char **ret_hint);
+
+/* authorization-url.c: the name of a pushed request, from the answer to it (RFC 9126 section 2.2). Pure. FAILED: there is none. */
+int pushed_answer_read(unsigned status, json_object *object, char **ret);
 
 /* client.c: who we are at this issuer. Fills authority.client_id, client_auth_method and *ret_secret (NULL: public client). unanswered: the client id of a
  * flow whose user went to the provider and never came back, or NULL. */

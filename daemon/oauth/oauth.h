@@ -47,7 +47,7 @@ int oauth_begin(Oauth *o, const Vault *vault, const char *user, const ServicePro
  * else our page all the same, through ssh -L. 0, -errno. */
 int oauth_way_from_afar(Oauth *o, uid_t uid, const ServiceProfile *profile, const char *label, FlowWay *ret);
 /* Where the browser is to go for this flow's consent. */
-int oauth_authorization_url(Oauth *o, const Flow *flow, char **ret);
+int oauth_authorization_url(Oauth *o, const Flow *flow, char **ret, Failure *failure);
 /* The link to our own page. */
 int oauth_page_link(Oauth *o, const char *ticket, char **ret);
 

@@ -47,6 +47,7 @@ static const Field flow_fields[] = {
         FIELD_OF(43, FIELD_SECRET, Flow, access_token),
         FIELD_OF(44, FIELD_SECRET, Flow, refresh_token),
         FIELD_OF(50, FIELD_TEXT, Flow, asked_scope),
+        FIELD_OF(51, FIELD_TEXT, Flow, pushed_endpoint),
         FIELD_OF(45, FIELD_SECRET, Flow, device_code),
 };
 const RecordType flow_type = RECORD_TYPE(Flow, flow_fields, true);

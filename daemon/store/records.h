@@ -198,6 +198,7 @@ typedef struct Flow {
         char *service, *label;
         char *upstream, *resource, *scope, *redirect_uri;
         char *asked_scope; /* like Credential's */
+        char *pushed_endpoint; /* where the server wants the request beforehand (RFC 9126); NULL: nowhere */
         Authority authority;
         FlowState state;
         FlowWay way;

@@ -139,6 +139,29 @@ def test_tokens_by_hand_are_matched_too():
         assert world.json("alice", "connect", "notion", "--token-stdin", "--yes", "--as", "again", stdin=theirs, code=4)
 
 
+# The claim
+
+def test_claim_that_names_an_account_needs_both_to_be_right(matched):
+    """A script says whom it expects; which of the two was wrong is not told, and each wrong one is a try."""
+    terminal, page = matched.park("alice")
+    terminal.hear()
+    terminal.kill()
+    code = page["ids"]["claim-code"]
+    wrong = matched.claim("alice", code, BOB, want=1)
+    assert wrong["error"] == "io.vaultd.ClaimRejected" and "2 tries left" in wrong["message"], wrong
+    also = matched.claim("alice", "0000-0000", ALICE, want=1)
+    assert also["message"] == wrong["message"].replace("2 tries", "1 try")
+    assert matched.claim("alice", code, ALICE)["account"]["name"] == ALICE
+
+
+def test_grant_of_the_page_is_not_claimed_by_its_account_alone(matched):
+    terminal, page = matched.park("alice")
+    terminal.hear()
+    terminal.kill()
+    assert matched.json("alice", "claim", "--account", account_id(ALICE), code=1)["error"] == "io.vaultd.NotFound"
+    assert matched.claim("alice", page["ids"]["claim-code"], ALICE)["account"]["name"] == ALICE
+
+
 # The name service
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,8 @@ int method_connect_check(Call *call, json_object *parameters, void *userdata) {
         if (!results)
                 return -ENOMEM;
         r = q.service ? manager_service(m, q.service, &profile, &failure) : 0;
+        if (r == 0 && profile)
+                r = call_uses_service(call, profile->name);
         if (r == 0 && q.tool)
                 r = check_tool(m, profile, q.tool, &failure);
         if (r == 0)

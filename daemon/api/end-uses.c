@@ -45,7 +45,7 @@ EndedUses manager_end_uses(Manager *m, uid_t uid, const char *service) {
                 l->told(uid, service, l->userdata);
         if (m->server)
                 ended = (EndedUses){ .n_streams = server_close_streams(m->server, uid, -EKEYREVOKED),
-                        .n_calls = server_end_calls(m->server, uid, -EKEYREVOKED) };
+                        .n_calls = server_end_calls(m->server, uid, service, -EKEYREVOKED) };
         return ended;
 }
 

@@ -11,7 +11,7 @@ typedef void (*CredentialsRevoked)(uid_t uid, const char *service, void *userdat
 /* For the life of the manager. -ENOMEM. */
 int manager_on_revoked(Manager *m, CredentialsRevoked told, void *userdata);
 
-/* Tells them, and ends the uid's streams and the calls that work with credentials. Whatever the service is: which ones a stream uses is not known. */
+/* Tells them, and ends the uid's streams, whatever their service, which is not known, and the calls that work with credentials of the service. */
 typedef struct EndedUses {
         unsigned n_streams, n_calls;
 } EndedUses;

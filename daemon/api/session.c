@@ -302,6 +302,8 @@ static int method_start(Call *call, json_object *parameters, void *userdata) {
         if (r == 0 && !streq(p.plan, d.digest))
                 r = failure_set(&failure, FAILURE_PLAN_CHANGED, "Run: vaultctl session start",
                                 "what this session may do has changed since it was shown");
+        for (size_t i = 0; i < d.n && r == 0; i++)
+                r = call_uses_service(call, d.services[i]->name);
         if (r == 0)
                 r = start_session(m, &vault, &d, &p, &session, &failure);
         manager_audit(m, call,

@@ -73,8 +73,24 @@ Call *call_unref(Call *c) {
                 return NULL;
         call_release_charge(c);
         message_done(&c->message);
+        for (size_t i = 0; i < c->n_services; i++)
+                free(c->services[i]);
+        free(c->services);
         free(c);
         return NULL;
+}
+
+int call_uses_service(Call *c, const char *service) {
+        char **grown = reallocarray(c->services, c->n_services + 1, sizeof(char *));
+
+        if (!grown)
+                return -ENOMEM;
+        c->services = grown;
+        grown[c->n_services] = strdup(service);
+        if (!grown[c->n_services])
+                return -ENOMEM;
+        c->n_services++;
+        return 0;
 }
 
 int call_charge_to(Call *c, uid_t uid) {

@@ -58,12 +58,20 @@ unsigned server_close_streams_of_login(Server *s, uid_t uid, uint32_t audit_sess
         return close_chosen(s, &(Chosen){ uid, true, audit_session }, error);
 }
 
-unsigned server_end_calls(Server *s, uid_t uid, int error) {
+/* What has not said what it works with may work with anything. */
+static bool call_may_use(const Call *call, const char *service) {
+        for (size_t i = 0; service && i < call->n_services; i++)
+                if (streq(call->services[i], service))
+                        return true;
+        return !service || call->n_services == 0;
+}
+
+unsigned server_end_calls(Server *s, uid_t uid, const char *service, int error) {
         unsigned n = 0;
 
         for (Call *call = s->users; call; call = call->users_next) {
                 if (call->door != DOOR_PUBLIC || (uid != UID_INVALID && call->principal.uid != uid) ||
-                                call->ended_by < 0)
+                                call->ended_by < 0 || !call_may_use(call, service))
                         continue;
                 server_sync_event(s);
                 call->ended_by = error;

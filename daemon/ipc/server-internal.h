@@ -100,6 +100,8 @@ struct Call {
         Fiber *fiber;
         Call *users_next, *users_previous;
         int ended_by; /* -errno of server_end_calls(); 0: nobody ended it */
+        char **services; /* what it has said to work with; NULL: it has not, so it may be any */
+        size_t n_services;
         bool is_answered;
 };
 

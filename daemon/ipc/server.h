@@ -87,8 +87,8 @@ unsigned server_close_streams(Server *s, uid_t uid, int error);
 /* Only those of that audit session, and those of which it is not known. */
 unsigned server_close_streams_of_login(Server *s, uid_t uid, uint32_t audit_session, int error);
 /* Calls whose method says uses_credentials: each is cancelled, also when its client has left, and answered by fault(error) once its fiber has come
- * to its end. */
-unsigned server_end_calls(Server *s, uid_t uid, int error);
+ * to its end. service: those that have said to work with others alone go on (call_uses_service()); NULL: all. */
+unsigned server_end_calls(Server *s, uid_t uid, const char *service, int error);
 /* Takes over a listening Unix stream socket. From now on each read of its connections says who wrote (SO_PASSCRED). */
 int server_add_listener(Server *s, int fd, Door door);
 /* Takes over one connected socket, as if it had been accepted. -EDQUOT: its uid has too many; -EPERM: its uid names nobody; the caller
@@ -106,6 +106,8 @@ Door call_door(Call *c);
 /* From now on this uid pays for the call (no stream), its bytes included, and not the one that made it: a door that speaks for others learns
  * whom a call concerns from the call itself. -EDQUOT: that uid has too many under way; who pays is as it was. */
 int call_charge_to(Call *c, uid_t uid);
+/* From now on the call works with credentials of that service, and of others it has named, and of no more. -ENOMEM. */
+int call_uses_service(Call *c, const char *service);
 /* The client asked for a stream. */
 bool call_wants_more(Call *c);
 /* The client has left: replies go nowhere. */

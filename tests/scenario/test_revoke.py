@@ -119,6 +119,22 @@ def test_one_service_alone(reading):
     assert upstream(revoke(world, user="alice", service="notion")) == ["revoked"]
 
 
+def test_calls_that_work_with_another_service_go_on(reading):
+    world = reading
+    world.add_service("value", "[Service]\nName=value\nTitle=Value\nAuth=environment\nVariable=VALUE\nAllowedHosts=value.test\n")
+    world.restart_vaultd()
+    assert "error" not in world.caller("alice").reply("io.vaultd.Connect.Keep", {"service": "value", "token": "a value"})
+    world.fault({"match": "POST /v1/vaults/*/credentials", "kind": "slow", "seconds": 30, "times": -1})
+    crowd = Crowd(world, "alice", 1, starters=1)
+    assert crowd.ready() == 1
+    time.sleep(0.5)
+    answer = revoke(world, user="alice", service="value")
+    assert (len(answer["grants"]), answer["calls"]) == (1, 0)
+    assert revoke(world, user="alice", service="notion")["calls"] == 1
+    [seen] = crowd.end()
+    assert [(kind, error) for kind, _, error in seen["ended"]] == [("starter", "io.vaultd.Revoked")]
+
+
 def test_parked_grants_are_revoked_and_cannot_be_claimed(reading):
     world = reading
     terminal, page = world.park("alice", None, "--as", "second")

@@ -82,14 +82,32 @@ static void calls_with_credentials_are_answered_as_revoked(void **state) {
         assert_int_equal(toy->n_calls, 3);
         (void)close(left); /* its call goes on without it */
         toy_turn(toy);
-        assert_int_equal(server_end_calls(toy->server, getuid() + 1, -EKEYREVOKED), 0);
-        assert_int_equal(server_end_calls(toy->server, getuid(), -EKEYREVOKED), 2);
-        assert_int_equal(server_end_calls(toy->server, getuid(), -EKEYREVOKED), 0);
+        assert_int_equal(server_end_calls(toy->server, getuid() + 1, NULL, -EKEYREVOKED), 0);
+        assert_int_equal(server_end_calls(toy->server, getuid(), NULL, -EKEYREVOKED), 2);
+        assert_int_equal(server_end_calls(toy->server, getuid(), NULL, -EKEYREVOKED), 0);
         toy_expect(toy, work, REVOKED);
         toy_expect(toy, care, NULL);
         /* The connection goes on. */
         toy_say(work, "{\"method\":\"toy.Echo\"}");
         toy_expect(toy, work, EMPTY);
+}
+
+/* One has said nothing and may work with anything; one works with both; one has nothing to do with it. */
+static void calls_of_other_services_go_on(void **state) {
+        _cleanup_(toy_freep) Toy *toy = toy_new(&limits);
+        _cleanup_(closep) int any = toy_connect(toy), both = toy_connect(toy), other = toy_connect(toy);
+
+        toy_say(any, "{\"method\":\"toy.Work\"}");
+        toy_say(both, "{\"method\":\"toy.Work\",\"parameters\":{\"services\":[\"github\",\"notion\"]}}");
+        toy_say(other, "{\"method\":\"toy.Work\",\"parameters\":{\"services\":[\"github\"]}}");
+        toy_turn(toy);
+        assert_int_equal(toy->n_calls, 3);
+        assert_int_equal(server_end_calls(toy->server, getuid(), "notion", -EKEYREVOKED), 2);
+        toy_expect(toy, any, REVOKED);
+        toy_expect(toy, both, REVOKED);
+        toy_expect(toy, other, NULL);
+        assert_int_equal(server_end_calls(toy->server, getuid(), "github", -EKEYREVOKED), 1);
+        toy_expect(toy, other, REVOKED);
 }
 
 /* A thousand, of a uid that has used up its calls of this second as well. */
@@ -120,7 +138,7 @@ static void a_thousand_end_at_once(void **state) {
         begin = now_monotonic();
         assert_int_equal(server_close_streams(toy->server, getuid(), -EKEYREVOKED), MANY / 2);
         assert_int_equal(toy->n_closed, MANY / 2);
-        assert_int_equal(server_end_calls(toy->server, getuid(), -EKEYREVOKED), MANY / 2);
+        assert_int_equal(server_end_calls(toy->server, getuid(), NULL, -EKEYREVOKED), MANY / 2);
         toy_turn(toy);
         print_message("# %u ended in %llu us\n", MANY, (unsigned long long)(now_monotonic() - begin));
         for (size_t i = 0; i < MANY; i++) {
@@ -135,6 +153,7 @@ int main(void) {
                 cmocka_unit_test(streams_of_the_uid_end_and_nothing_else_does),
                 cmocka_unit_test(logout_ends_the_streams_of_that_login),
                 cmocka_unit_test(calls_with_credentials_are_answered_as_revoked),
+                cmocka_unit_test(calls_of_other_services_go_on),
                 cmocka_unit_test(a_thousand_end_at_once),
         };
 

@@ -118,11 +118,16 @@ static void fault(Call *call, int error, void *userdata) {
 }
 
 static int method_work(Call *call, json_object *parameters, void *userdata) {
+        json_object *services = NULL;
         Toy *toy = userdata;
-        int r;
+        int r = 0;
 
         toy->n_calls++;
-        r = fiber_sleep(60 * USEC_PER_SEC);
+        (void)json_object_object_get_ex(parameters, "services", &services);
+        for (size_t i = 0; services && i < json_object_array_length(services) && r >= 0; i++)
+                r = call_uses_service(call, json_object_get_string(json_object_array_get_idx(services, i)));
+        if (r >= 0)
+                r = fiber_sleep(60 * USEC_PER_SEC);
         return r < 0 ? r : call_reply(call, NULL);
 }
 

@@ -11,7 +11,8 @@
  * toy.Echo: its parameters back. toy.Wait: answers when the test says so (toy_answer()). toy.Watch: needs `more`.
  * toy.WaitFor: the same at the charge of the uid that it names.
  * toy.Count: answers `more` three times. toy.Pipe: upgrades; the bytes are recorded and echoed in upper case.
- * toy.Mute: upgrades; the bytes are recorded. toy.Work, toy.Care: fibers that wait for a minute, the first with credentials. */
+ * toy.Mute: upgrades; the bytes are recorded. toy.Work, toy.Care: fibers that wait for a minute, the first with credentials, of
+ * the services that it is given. */
 
 typedef struct Toy {
         sd_event *event;

@@ -392,7 +392,8 @@ int visits_confirm(
         for (Visit *visit = v->first; visit; visit = visit->next) {
                 if (visit->uid != uid || !visit->offer.service)
                         continue;
-                most = MAX(most, --visit->offer_tries);
+                visit->offer_tries--;
+                most = MAX(most, visit->offer_tries);
                 if (visit->offer_tries == 0)
                         offer_done(&visit->offer);
         }

@@ -75,9 +75,11 @@ static int account_by_url(AccountProbe *p, char **ret_id, char **ret_name) {
         r = status == 200 && object
                             ? account_from_object(object, p->id_field, p->name_field, ret_id, ret_name)
                             : FAILED;
-        if (r == FAILED)
-                return exchange_failure(&x, p->failure,
-                                "the answer does not say whose account it is, HTTP %u", status);
+        if (r == FAILED) {
+                r = exchange_failure(&x, p->failure, "the answer does not say whose account it is, HTTP %u",
+                                status);
+                p->failure->status = status;
+        }
         return r;
 }
 

@@ -47,6 +47,14 @@ static int conclude_reconnect(Check *check, const ServiceProfile *p, const Crede
         int r;
 
         r = refresh_failure_reconnect(&failure, p->title, p->name, c->label, what);
+        if (r == FAILED && c->kind != CREDENTIAL_OAUTH) {
+                _cleanup_(freep) char *hint = TAKE_PTR(failure.hint);
+
+                if (asprintf(&failure.hint, "%s --token-stdin", hint) < 0) {
+                        failure.hint = NULL;
+                        r = -ENOMEM;
+                }
+        }
         if (r == FAILED)
                 return conclude_failure(check, &failure);
         failure_done(&failure);
@@ -112,7 +120,7 @@ static int check_by_account(Oauth *o, const ServiceProfile *p, const Credential 
 
         r = account_ask_for_token(o, p, c->access_token, &id, &name, &failure);
         if (r == FAILED) {
-                conclude(check, CHECK_UNKNOWN, &failure);
+                conclude(check, failure.status == 401 ? CHECK_INVALID : CHECK_UNKNOWN, &failure);
                 return 0;
         }
         if (r < 0)

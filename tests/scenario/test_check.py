@@ -4,6 +4,7 @@
 
 import pytest
 from test_refresh import HOUR, aged, connection, pending_faults, refreshes
+from test_static_tokens import POLICY, VALUE, bearer_profile, keep, variable_profile
 from test_token import READERS
 from world import World
 
@@ -132,3 +133,22 @@ def test_what_the_platform_keeps_is_unknown_here():
         world.connect("alice")
         [result] = check(world, code=6)
         assert result["verdict"] == "unknown" and "Claude Platform keeps it" in result["reason"]
+
+
+def test_tokens_that_were_given_by_hand_are_asked_about_where_somebody_can_be():
+    """A bearer like any token at its server; the value of a variable belongs to no server, and its profile names nobody."""
+    with World(platform=False) as world:
+        world.add_service("notes", bearer_profile(world))
+        world.add_service("gh", variable_profile())
+        world.configure(policy=POLICY)
+        world.restart_vaultd()
+        world.connect("alice")
+        keep(world, "alice", world.vaultctl("alice", "token", "notion").stdout.strip(), "--yes")
+        keep(world, "alice", VALUE, "--yes", service="gh")
+        results = {each["service"]: each for each in check(world, code=6)}
+        assert {name: each["verdict"] for name, each in results.items()} == {"notion": "valid", "notes": "valid", "gh": "unknown"}
+        assert "cannot be asked" in results["gh"]["reason"]
+        # The bearer is the same token as the grant's, which is over now.
+        world.json("alice", "disconnect", "notion")
+        [result] = check(world, "notes", code=3)
+        assert result["verdict"] == "invalid" and result["hint"] == "Run: vaultctl connect notes --token-stdin"

@@ -35,6 +35,13 @@ static bool error_is_of_client(const char *error) {
         return streq(error, "invalid_client") || streq(error, "unauthorized_client");
 }
 
+/* Errors are lower case words with underscores. What is shown and logged is nothing else, for a server may say the token itself. */
+static bool error_is_word(const char *error) {
+        size_t n = strlen(error);
+
+        return n > 0 && n <= 40 && strspn(error, "abcdefghijklmnopqrstuvwxyz_") == n;
+}
+
 int refresh_judge(unsigned status, json_object *object, const ServiceProfile *profile, uint64_t now_usec,
                 RefreshAnswer *ret) {
         _cleanup_(freep) char *error = NULL;
@@ -56,7 +63,7 @@ int refresh_judge(unsigned status, json_object *object, const ServiceProfile *pr
                 ret->verdict = REFRESH_DEAD;
         else if (status / 100 == 2 && !is_told)
                 ret->verdict = REFRESH_LOST;
-        if (is_told)
+        if (ret->verdict == REFRESH_DEAD || (is_told && error_is_word(error)))
                 ret->error = TAKE_PTR(error);
         return 0;
 }

@@ -142,6 +142,19 @@ def test_grant_that_has_ended_needs_a_new_connect_and_says_so_for_good(connected
     assert connection(world)["state"] == "active" and account_of(world, token_of(world)) == (200, "alice@notion.test")
 
 
+def test_error_that_repeats_the_token_is_not_repeated(connected):
+    """T28: what a server says about a refresh goes to the terminal and the journal; a token must not."""
+    world = connected
+    aged(world)
+    told = "tGzv3JOkF0XG5Qx2TlKWIA"
+    for body in ({"error": told}, {"error": f"no {told}"}, {"error": "invalid_request", "error_description": told}):
+        world.stack.tamper({**DEAD, "status": 400, "body": body})
+        answer = read(world, code=6)
+        assert answer["error"] == "io.vaultd.UpstreamFailed" and told not in str(answer)
+        aged(world)
+    assert told not in world.log("vaultd")
+
+
 @pytest.mark.parametrize("fault", [{**DEAD, "status": 503}, {**DEAD, "status": 502}, {**DEAD, "status": 429, "headers": {"Retry-After": "7"}},
                                    {"path": "/token", "mode": "fail"}], ids=["503", "502", "429", "500"])
 def test_server_in_trouble_is_asked_again_later_and_costs_no_grant(connected, fault):

@@ -119,9 +119,8 @@ def test_answer_as_a_form_is_read(services):
 @pytest.mark.parametrize("name", sorted(ACCOUNTS))
 def test_somebody_else_is_not_taken_for_the_pinned_account(services, name):
     """The other's name is chosen so that it looks like alice's wherever its owner may choose it."""
-    if name == "slack":     # the first connect of this world pins
-        services.connect(name)
-        services.disconnect(name)
+    services.connect(name)      # the first one pins
+    services.disconnect(name)
     services.order(name, login="mallory")
     fault, page = failed(services, name)
     assert "claim-code" not in page["ids"]
@@ -286,3 +285,10 @@ def test_life_of_the_profile_counts_where_the_answer_tells_none(services, varian
     [connection] = [c for c in services.world.json("alice", "status")["connections"] if c["service"] == "github"]
     assert 8 * 3600 - 60 < connection["expires"] / 1e6 - time.time() <= 8 * 3600
     services.disconnect("github")
+
+
+def test_text_that_looks_like_a_form_is_no_answer(services):
+    """A form is one that says so; a page of whoever stands in between is none."""
+    services.order("github", trouble={"page": "access_token=from-a-page&token_type=bearer"})
+    fault, page = failed(services, "github")
+    assert "did not give a token" in fault["message"] and "claim-code" not in page["ids"], fault

@@ -85,7 +85,8 @@ int registration_read(json_object *answer, const Discovery *d, const char *redir
         c->registered_usec = now_realtime();
         if (scope && !(c->scope = strdup(scope)))
                 return -ENOMEM;
-        if (json_get_int64(answer, "client_secret_expires_at", &expires) >= 0 && expires > 0)
+        if (json_get_int64(answer, "client_secret_expires_at", &expires) >= 0 && expires > 0 &&
+                        expires <= INT64_MAX / (int64_t)USEC_PER_SEC)
                 c->secret_expires_usec = (uint64_t)expires * USEC_PER_SEC;
         *ret = TAKE_PTR(c);
         return 0;

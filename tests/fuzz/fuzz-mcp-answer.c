@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "oauth/mcp.h"
 #include "oauth/oauth-internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,6 +17,19 @@ static void check(bool holds, const char *property) {
                 (void)fprintf(stderr, "violated: %s\n", property);
                 abort();
         }
+}
+
+/* An answer is a result or an error; the error's text can be shown. */
+static void check_answer(const char *text, size_t n, bool is_stream) {
+        McpAnswer answer = {};
+        int r = mcp_answer_read(text, n, is_stream, 2, &answer);
+
+        check(r == 0 || r == FAILED || r == -ENOMEM, "a documented outcome");
+        check((r == 0) == (answer.result || answer.message), "an answer exactly on success");
+        check(!answer.result || !answer.message, "a result or an error");
+        for (const char *p = answer.message; p && *p; p++)
+                check((unsigned char)*p >= ' ' && *p != 0x7f, "the error's text is printable");
+        mcp_answer_done(&answer);
 }
 
 /* What vaultd has in hand is NUL-ended behind its size, like this copy. */
@@ -28,6 +42,7 @@ static json_object *parse(const void *bytes, size_t n, bool is_stream) {
                 return NULL;
         memcpy(copy, bytes, n);
         copy[n] = 0;
+        check_answer(copy, n, is_stream);
         r = mcp_answer_parse(copy, n, is_stream, 2, &result);
         check(r == 0 || r == FAILED || r == -ENOMEM, "a documented outcome");
         check((r == 0) == (result != NULL), "a result exactly on success");

@@ -4,8 +4,8 @@
  *
  * What is to be done is in the store (RECORD_REVOCATION), so this only works it off: each record is a task, a task is tried by a
  * fiber, a few of each service at once, so that one provider that hangs delays nobody's but its own (T26). What fails is tried again
- * after a while, for a month, and at once when the administrator or the user asks again or vaultd starts. A record is erased when nothing is left
- * to be done, never before.
+ * after a while, for a month, and at once when the administrator asks again or vaultd starts. A record is erased when nothing is left
+ * to be done, never before. There may be thousands after a provider was away, so one end of a try looks at each of them once.
  *
  * Services that offer no revocation, and tokens that were given by hand, are said to be what they are: gone here and alive there.
  *
@@ -28,9 +28,17 @@
 #define ROUNDS_MAX     64U
 #define GIVE_UP_USEC   (UINT64_C(30) * 24 * 3600 * USEC_PER_SEC)
 
+/* One service. There are as many as services were ever revoked at, and they stay. */
+typedef struct Lane {
+        struct Lane *next;
+        char *service;
+        unsigned n_running;
+} Lane;
+
 typedef struct Task {
         struct Task *next;
         Revocations *owner;
+        Lane *lane;
         Credential *credential; /* as it was when the task was made; each try reads it anew */
         uint64_t due_usec;      /* CLOCK_MONOTONIC */
         uint64_t delay_usec;
@@ -49,6 +57,7 @@ typedef struct Waiter {
 struct Revocations {
         Manager *manager;
         Task *tasks;
+        Lane *lanes;
         Waiter *waiters;
         Fiber *keeper; /* lives while there are tasks */
 };
@@ -223,6 +232,7 @@ static void task_tried(int result, void *userdata) {
         Revocations *r = t->owner;
 
         t->is_running = false;
+        t->lane->n_running--;
         if (result < 0 && result != -ECANCELED)
                 log_warning("a revocation at %s could not be tried: %s", t->credential->service,
                                 strerror(-result));
@@ -243,39 +253,62 @@ static void task_tried(int result, void *userdata) {
                 revocations_dispatch(r);
 }
 
-static unsigned count_running(const Revocations *r, const char *service) {
-        unsigned n = 0;
-
-        for (const Task *t = r->tasks; t; t = t->next)
-                n += t->is_running && streq(t->credential->service, service);
-        return n;
-}
-
 static void revocations_dispatch(Revocations *r) {
         uint64_t now = now_monotonic();
 
         for (Task *t = r->tasks; t; t = t->next) {
-                if (t->is_running || t->due_usec > now ||
-                                count_running(r, t->credential->service) >= TRIES_AT_ONCE)
+                if (t->is_running || t->due_usec > now || t->lane->n_running >= TRIES_AT_ONCE)
                         continue;
                 t->is_running = fiber_spawn(r->manager->event, task_try, task_tried, t, NULL) >= 0;
+                t->lane->n_running += t->is_running;
         }
 }
 
-static int task_add(Revocations *r, Credential **c) {
-        Task *t;
+static int lane_of(Revocations *r, const char *service, Lane **ret) {
+        Lane *lane = r->lanes;
 
-        for (t = r->tasks; t; t = t->next)
+        while (lane && !streq(lane->service, service))
+                lane = lane->next;
+        if (!lane) {
+                lane = calloc(1, sizeof(Lane));
+                if (!lane)
+                        return -ENOMEM;
+                lane->service = strdup(service);
+                if (!lane->service) {
+                        free(lane);
+                        return -ENOMEM;
+                }
+                lane->next = r->lanes;
+                r->lanes = lane;
+        }
+        *ret = lane;
+        return 0;
+}
+
+/* Of a record that has no task. */
+static int task_new(Revocations *r, Credential **c) {
+        Lane *lane;
+        Task *t;
+        int q;
+
+        q = lane_of(r, (*c)->service, &lane);
+        if (q < 0)
+                return q;
+        t = calloc(1, sizeof(Task));
+        if (!t)
+                return -ENOMEM;
+        *t = (Task){ .next = r->tasks, .owner = r, .lane = lane, .credential = TAKE_PTR(*c) };
+        r->tasks = t;
+        return 0;
+}
+
+static int task_add(Revocations *r, Credential **c) {
+        for (Task *t = r->tasks; t; t = t->next)
                 if (streq(t->credential->id, (*c)->id)) {
                         t->due_usec = 0;
                         return 0;
                 }
-        t = calloc(1, sizeof(Task));
-        if (!t)
-                return -ENOMEM;
-        *t = (Task){ .next = r->tasks, .owner = r, .credential = TAKE_PTR(*c) };
-        r->tasks = t;
-        return 0;
+        return task_new(r, c);
 }
 
 static int keeper(void *userdata) {
@@ -300,13 +333,14 @@ static int start_keeper(Revocations *r) {
 
 /* Takes up what the records say; all of it is due now. */
 static int revocations_look(Revocations *r, uid_t uid) {
+        bool is_first = !r->tasks; /* no record comes twice */
         Credential **list = NULL;
         size_t n = 0;
         int q;
 
         q = revocation_record_list(r->manager->store, r->manager->keyring, uid, &list, &n);
         for (size_t i = 0; i < n && q >= 0; i++)
-                q = task_add(r, &list[i]);
+                q = is_first ? task_new(r, &list[i]) : task_add(r, &list[i]);
         credential_list_free(list, n);
         return q < 0 ? q : start_keeper(r);
 }
@@ -352,6 +386,13 @@ Revocations *revocations_free(Revocations *r) {
 
                 r->tasks = t->next;
                 task_free(t);
+        }
+        while (r->lanes) {
+                Lane *lane = r->lanes;
+
+                r->lanes = lane->next;
+                free(lane->service);
+                free(lane);
         }
         free(r);
         return NULL;

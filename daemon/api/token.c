@@ -42,8 +42,12 @@ static const JsonField read_fields[] = {
 
 /* ,"name":"text" */
 static int add_text(Buffer *b, const char *name, const char *text) {
-        int r = buffer_printf(b, ",\"%s\":", name);
+        int r = buffer_append_text(b, ",\"");
 
+        if (r >= 0)
+                r = buffer_append_text(b, name);
+        if (r >= 0)
+                r = buffer_append_text(b, "\":");
         return r < 0 ? r : json_write_string(b, text);
 }
 

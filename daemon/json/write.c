@@ -49,11 +49,28 @@ static size_t literal_size(const char *text, size_t n) {
         return size;
 }
 
+/* What stands for itself in a literal, as nearly every text does. */
+static int write_plain(Buffer *b, const char *text, size_t n) {
+        int r;
+
+        r = buffer_reserve(b, n + 2);
+        if (r < 0)
+                return r;
+        (void)buffer_append(b, "\"", 1);
+        (void)buffer_append(b, text, n);
+        return buffer_append(b, "\"", 1);
+}
+
 int json_write_string(Buffer *b, const char *text) {
-        size_t n = strlen(text), size;
+        size_t n = 0, size;
         char *out;
         int r;
 
+        while (json_text_is_plain(text[n]))
+                n++;
+        if (!text[n])
+                return write_plain(b, text, n);
+        n += strlen(text + n);
         size = literal_size(text, n);
         if (size == 0)
                 return -EILSEQ;

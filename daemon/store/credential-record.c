@@ -114,7 +114,6 @@ int credential_record_delete(StoreBatch *b, const Credential *c) {
 
 typedef struct ListWalk {
         const Vault *vault;
-        const char *service;
         RecordList list;
 } ListWalk;
 
@@ -124,12 +123,6 @@ static int list_visit(const StoreKey *key, const uint8_t *value, size_t size, vo
         RecordSeal with = { walk->vault->key, walk->vault->uid, walk->vault->id, NULL, SEAL_VAULT };
         int r;
 
-        if (walk->service) {
-                size_t n = strlen(walk->service);
-
-                if (key->id_size <= n || memcmp(key->id, walk->service, n) != 0 || key->id[n] != '/')
-                        return 0;
-        }
         c = record_new(&credential_type);
         if (!c)
                 return -ENOMEM;
@@ -143,10 +136,21 @@ static int list_visit(const StoreKey *key, const uint8_t *value, size_t size, vo
 }
 
 int credential_record_list(Store *s, const Vault *v, const char *service, Credential ***ret, size_t *ret_n) {
-        ListWalk walk = { .vault = v, .service = service };
+        size_t n = service ? strlen(service) : 0;
+        char prefix[STORE_ID_MAX];
+        ListWalk walk = { .vault = v };
         int r;
 
-        r = store_foreach(s, RECORD_CREDENTIAL, v->uid, list_visit, &walk);
+        if (n >= sizeof(prefix)) { /* no record has such a name */
+                *ret = NULL;
+                *ret_n = 0;
+                return 0;
+        }
+        if (service) {
+                memcpy(prefix, service, n);
+                prefix[n++] = '/';
+        }
+        r = store_foreach_id(s, RECORD_CREDENTIAL, v->uid, prefix, n, list_visit, &walk);
         if (r < 0) {
                 record_list_free(&credential_type, walk.list.objects, walk.list.n);
                 return r;

@@ -107,6 +107,24 @@ int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *
         return r;
 }
 
+int store_foreach_id(Store *s, RecordKind kind, uid_t uid, const void *id, size_t id_size, StoreVisit visit,
+                void *userdata) {
+        uint8_t prefix[STORE_KEY_MAX];
+        size_t prefix_size;
+        StoreKey first;
+        int r;
+
+        r = store_key_init(&first, kind, uid, id, id_size);
+        if (r >= 0)
+                r = store_read_begin(s);
+        if (r < 0)
+                return r;
+        prefix_size = store_key_encode(&first, prefix);
+        r = s->body->walk(s, prefix, prefix_size, prefix_size, visit, userdata);
+        store_read_end(s);
+        return r;
+}
+
 int store_foreach_from(Store *s, RecordKind kind, uid_t first, StoreVisit visit, void *userdata) {
         StoreKey key = { .kind = kind, .uid = first };
         uint8_t bytes[STORE_KEY_MAX];

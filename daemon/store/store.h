@@ -73,6 +73,9 @@ int store_get(Store *s, const StoreKey *key, Buffer *ret_value);
  * returned. value is borrowed for the call; visit may read (it sees the same state), must not wait on a fiber. */
 typedef int (*StoreVisit)(const StoreKey *key, const uint8_t *value, size_t size, void *userdata);
 int store_foreach(Store *s, RecordKind kind, uid_t uid, StoreVisit visit, void *userdata);
+/* Of those the ones whose id begins with these bytes; the others are not touched. -ENAMETOOLONG, -EINVAL: what store_key_init() refuses. */
+int store_foreach_id(Store *s, RecordKind kind, uid_t uid, const void *id, size_t id_size, StoreVisit visit,
+                void *userdata);
 /* The same for the records of that uid and of all higher ones: for going through many in several turns of the loop. */
 int store_foreach_from(Store *s, RecordKind kind, uid_t first, StoreVisit visit, void *userdata);
 

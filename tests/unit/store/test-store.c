@@ -378,6 +378,35 @@ static int on_nested(const StoreKey *key, const uint8_t *value, size_t size, voi
         return 0;
 }
 
+static int visit_ids(const StoreKey *key, const uint8_t *value, size_t size, void *userdata) {
+        Buffer *ids = userdata;
+
+        assert_int_equal(key->uid, 2);
+        return buffer_printf(ids, "%.*s ", (int)key->id_size, (const char *)key->id);
+}
+
+static void foreach_id_visits_exactly_what_begins_so(void **state) {
+        static const char *const ids[] = { "a/1", "a/2", "a", "ab/1", "b/1", "a0", "" };
+        static const char *const wanted[][2] = { { "a/", "a/1 a/2 " }, { "a", "a a/1 a/2 a0 ab/1 " },
+                { "b/", "b/1 " }, { "b/1", "b/1 " }, { "c", "" }, { "", " a a/1 a/2 a0 ab/1 b/1 " } };
+        Fixture *f = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(ids); i++)
+                for (uid_t uid = 1; uid <= 3; uid++)
+                        assert_int_equal(put_text(f, uid, ids[i], "v"), 0);
+        for (size_t i = 0; i < ELEMENTSOF(wanted); i++) {
+                _cleanup_(buffer_done) Buffer found = {};
+
+                assert_int_equal(buffer_append_text(&found, ""), 0);
+                assert_int_equal(store_foreach_id(f->store, RECORD_AGENT, 2, wanted[i][0],
+                                                 strlen(wanted[i][0]), visit_ids, &found),
+                                0);
+                assert_string_equal((char *)found.bytes, wanted[i][1]);
+        }
+        assert_int_equal(store_foreach_id(f->store, RECORD_AGENT, 2, ids, STORE_ID_MAX + 1, visit_ids, NULL),
+                        -ENAMETOOLONG);
+}
+
 static void nested_read_sees_the_same_state(void **state) {
         Walk walk = { .fixture = *state };
 
@@ -610,6 +639,7 @@ int main(void) {
                 TEST(callback_may_queue_more),
                 TEST_ON_DISK(free_commits_what_is_queued),
                 TEST(foreach_visits_exactly_kind_and_uid_in_order),
+                TEST(foreach_id_visits_exactly_what_begins_so),
                 TEST(nested_read_sees_the_same_state),
                 TEST_ON_DISK(no_reader_keeps_old_pages),
                 TEST_ON_DISK(second_opener_is_refused),

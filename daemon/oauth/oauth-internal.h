@@ -177,7 +177,9 @@ int token_basic_credentials(const char *id, const Secret *client_secret, Secret 
 
 /* revoke.c */
 RevocationWay revocation_way(const Authority *a);
-/* What an answer to a revocation means; object NULL: it was no JSON object. Pure. FAILED with *ret_error: the service's word, printable, malloc()ed. */
+/* The service says that what was shown is not in force (any more). Beside FAILED, which is 1. */
+#define REVOCATION_NOTHING_LEFT 2
+/* What an answer to a revocation means; object NULL: it was no JSON object. Pure. 0; REVOCATION_NOTHING_LEFT; FAILED with *ret_error: the service's word, printable, malloc()ed. */
 int revocation_judge(const Authority *a, unsigned status, json_object *object, char **ret_error);
 int token_revoke(Oauth *o, const char *title, const Authority *authority, const Secret *client_secret,
                 const Secret *access_token, const Secret *refresh_token, Failure *failure);

@@ -16,7 +16,7 @@
 
 #include <stdio.h>
 
-#include "oauth/oauth-internal.h"
+#include "oauth/refresh-internal.h"
 #include "util/encode.h"
 
 #define CLIENT_ID "{client_id}"
@@ -51,7 +51,7 @@ int revocation_judge(const Authority *a, unsigned status, json_object *object, c
                 (void)json_get_bool(object, "ok", &ok);
         (void)snprintf(number, sizeof(number), "%u", status);
         if (words_have(a->revoked_answers, number) || (error && words_have(a->revoked_answers, error)))
-                return 0;
+                return REVOCATION_NOTHING_LEFT;
         /* 200 also for tokens that are unknown by now (RFC 7009 section 2.2). */
         if ((status == 200 || status == 204) && ok && !error)
                 return 0;
@@ -153,7 +153,8 @@ static int revoke_by_bearer(
         return r == 0 ? revocation_finish(a, x, status, object, failure) : r;
 }
 
-int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *client_secret,
+/* 0, REVOCATION_NOTHING_LEFT, FAILED, -errno. */
+static int revoke_by_way(Oauth *o, const char *title, const Authority *a, const Secret *client_secret,
                 const Secret *access_token, const Secret *refresh_token, Failure *failure) {
         RevocationWay way = revocation_way(a);
         _cleanup_(freep) char *url = NULL;
@@ -177,18 +178,50 @@ int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *
                 return revoke_by_bearer(o, &x, a, access_token, failure);
         if (refresh_token)
                 r = revoke_by_form(o, &x, a, client_secret, refresh_token, "refresh_token", failure);
-        if (r == 0 && access_token)
+        if ((r == 0 || r == REVOCATION_NOTHING_LEFT) && access_token)
                 r = revoke_by_form(o, &x, a, client_secret, access_token, "access_token", failure);
+        return r;
+}
+
+int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *client_secret,
+                const Secret *access_token, const Secret *refresh_token, Failure *failure) {
+        int r = revoke_by_way(o, title, a, client_secret, access_token, refresh_token, failure);
+
+        return r == REVOCATION_NOTHING_LEFT ? 0 : r;
+}
+
+/* Gets an access token for the one purpose of being shown. It is not stored: if this is cut off behind the refresh, nobody has the grant's tokens any more,
+ * and the next try hears that it has ended. */
+static int revoke_renewed(Oauth *o, const char *title, const Credential *c, Failure *failure) {
+        RefreshAnswer answer = {};
+        int r;
+
+        r = refresh_ask(o, c, &answer, failure);
+        if (r == 0 && answer.verdict == REFRESH_DONE)
+                r = token_revoke(o, title, &c->authority, c->client_secret, answer.tokens.access_token, NULL,
+                                failure);
+        else if (r == 0 && answer.verdict == REFRESH_DEAD)
+                failure_done(failure); /* there is nothing left to revoke */
+        else if (r == 0)
+                r = FAILED;
+        refresh_answer_done(&answer);
         return r;
 }
 
 int oauth_revoke_credential(Oauth *o, const Credential *c, Failure *failure) {
         const ServiceProfile *p = config_find_service(o->config, c->service);
+        const char *title = p ? p->title : c->service;
+        int r;
 
         if (c->kind != CREDENTIAL_OAUTH)
                 return failure_set(failure, FAILURE_UPSTREAM, NULL,
-                                "%s hands out such tokens by hand; take this one back there",
-                                p ? p->title : c->service);
-        return token_revoke(o, p ? p->title : c->service, &c->authority, c->client_secret, c->access_token,
-                        c->refresh_token, failure);
+                                "%s hands out such tokens by hand; take this one back there", title);
+        r = revoke_by_way(o, title, &c->authority, c->client_secret, c->access_token, c->refresh_token,
+                        failure);
+        if (r != REVOCATION_NOTHING_LEFT)
+                return r;
+        /* Where the access token is what is shown, it may be only that one whose time is over, and the grant lives on. */
+        if (revocation_way(&c->authority) == REVOCATION_RFC7009 || !c->refresh_token)
+                return 0;
+        return revoke_renewed(o, title, c, failure);
 }

@@ -167,6 +167,24 @@ def test_grant_is_revoked_as_its_record_says_after_the_service_was_taken_off_the
 
 # Tokens that run out
 
+@pytest.mark.parametrize("name", ["github", "slack"])
+def test_grant_whose_token_ran_out_is_taken_back_all_the_same(services, name):
+    """Only an access token in force revokes there; of one that is not, the service says that it is gone, and the grant lives on."""
+    services.order(name, trouble={"life": 1, "app": True})
+    services.connect(name)
+    services.order(name, trouble={})
+    time.sleep(1.1)
+    assert len(services.live(name)) == 1
+    done = services.disconnect(name)
+    assert done["revoked"] is True and services.live(name) == [], done
+    # The same after its refresh token was used up by others.
+    services.order(name, trouble={"life": 1, "app": True})
+    services.connect(name)
+    services.order(name, trouble={}, end=True)
+    time.sleep(1.1)
+    assert services.disconnect(name)["revoked"] is True
+
+
 READERS = "".join(f"[Server {name}]\nTokenReaders=user:alice\n" for name in sorted(ACCOUNTS))
 
 

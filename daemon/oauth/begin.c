@@ -125,7 +125,15 @@ static bool flow_is_unanswered(const Flow *f) {
         return f->state == (f->way == FLOW_WAY_PAGE ? FLOW_CONTINUED : FLOW_PENDING);
 }
 
-/* Room for one more: the caller's unfinished flow for the same thing makes way, and there is an upper number. *unanswered (optional) becomes the client id
+/* One link to a service is out at a time, whatever the label: a second one could be sent to somebody and forgotten (T14). What has come back already, for
+ * another label, waits for its claim. */
+static bool flow_makes_way(const Flow *f, const char *service, const char *label) {
+        if (f->state == FLOW_REVOKING || !streq(f->service, service))
+                return false;
+        return streq(f->label, label) || f->state == FLOW_PENDING || f->state == FLOW_CONTINUED;
+}
+
+/* Room for one more: the caller's unfinished flow for the same service makes way, and there is an upper number. *unanswered (optional) becomes the client id
  * of a flow that made way and was not answered. */
 static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *label, char **unanswered,
                 Failure *failure) {
@@ -140,8 +148,7 @@ static int flow_make_room(Oauth *o, uid_t uid, const char *service, const char *
         (void)failure_set(&replaced, FAILURE_FLOW, NULL,
                         "a newer vaultctl connect took the place of this one");
         for (size_t i = 0; i < n; i++)
-                if (list[i]->state != FLOW_REVOKING && streq(list[i]->service, service) &&
-                                streq(list[i]->label, label)) {
+                if (flow_makes_way(list[i], service, label)) {
                         if (unanswered && !*unanswered && flow_is_unanswered(list[i]))
                                 *unanswered = TAKE_PTR(list[i]->authority.client_id);
                         (void)flow_end(o, TAKE_PTR(list[i]), &replaced);

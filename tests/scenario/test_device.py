@@ -163,6 +163,18 @@ def test_second_one_takes_the_place_of_the_first(clean):
     assert [flow["flow"] for flow in clean.json("alice", "status")["flows"]] == [second["flow"]]
 
 
+def test_one_link_to_a_service_is_out_at_a_time(clean):
+    """Whatever the label: what is sent to somebody and forgotten would go on working."""
+    terminal, prompt = begin(clean, "--as", "work")
+    page = clean.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion"})["parameters"]
+    code, out, _ = terminal.end()
+    assert code == 1 and "newer" in out
+    assert "not valid" in clean.browse("alice", page["link"][:-22] + "A" * 22)["text"]
+    _, again = begin(clean, "--as", "other")
+    assert "claim-code" not in clean.browse("alice", page["link"], ALICE)["ids"], "the former link works"
+    assert [flow["flow"] for flow in clean.json("alice", "status")["flows"]] == [again["flow"]]
+
+
 def test_human_sees_address_and_code(clean):
     process = subprocess.Popen(clean.command("connect", "notion", "--device"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env=clean.environment(), user=1001, group=1001, extra_groups=[])

@@ -26,7 +26,7 @@ ROWS = {
     "io.vaultd.Doctor": [{}],
     "io.vaultd.Connect.Start": [{"service": "ID"}, {"service": "notion", "label": "ID"}],
     "io.vaultd.Connect.Paste": [{"flow": "ID", "redirectUrl": "http://127.0.0.1/callback/x?code=c&state=s"}, {"flow": "ID", "redirectUrl": "ID"}],
-    "io.vaultd.Connect.Claim": [{"code": "ID"}, {"flow": "ID", "code": "ID"}, {"flow": "ID", "code": "AAAA-AAAA"}, {"flow": "ID", "account": "ID"},
+    "io.vaultd.Connect.Claim": [{"code": "ID"}, {"flow": "ID", "code": "ID"}, {"flow": "ID", "code": "AAAA-AAAA"}, {"flow": "ID", "account": "ID"}, {"account": "ID"}, {"code": "ID", "account": "ID"},
                                 {"flow": "ID", "account": "alice@notion.test"}],
     "io.vaultd.Connect.Cancel": [{"flow": "ID"}],
     "io.vaultd.Connect.Identify": [{"service": "ID", "token": "t"}, {"service": "value", "token": "ID"}],
@@ -118,14 +118,17 @@ def rich():
     """Alice has one of everything: a vault, a credential, a login, sessions, flows in each state that waits."""
     with World() as world:
         world.add_service("value", "[Service]\nName=value\nTitle=Value\nAuth=environment\nVariable=VALUE\nAllowedHosts=value.test\n")
+        # One link to a service is out at a time.
+        for name in ("waiting", "pasted"):
+            world.add_service(name, f"[Service]\nName={name}\nTitle=Notion\nUrl={world.stack.url}\nAccountTool=notion-get-self\nAccountIdField=id\nAccountNameField=email\n")
         world.configure(policy="[Server notion]\nTools=notion-get-self notion-search\nTokenReaders=user:alice user:bob\n")
         world.restart_vaultd()
         world.connect("alice")
         session = world.json("alice", "session", "start", "--yes", "--server", "notion")["session"]
         login = world.caller("root", "control").reply("io.vaultd.Login.Open", {
             "uid": 1001, "user": "alice", "service": "sshd", "leader": world.web_process.pid})["parameters"]["session"]
-        pending = world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion", "label": "waiting"})["parameters"]
-        pasted = world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion", "label": "pasted", "way": "paste"})["parameters"]
+        pending = world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "waiting"})["parameters"]
+        pasted = world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "pasted", "way": "paste"})["parameters"]
         terminal, page = world.park("alice", None, "--as", "parked")
         parked = terminal.hear()
         terminal.kill()

@@ -12,20 +12,29 @@ from test_races import at_once, call
 from world import FIXTURES, UIDS, Program, World, wait_for
 
 
-def start(world, user, label="default", service="notion"):
+def start(world, user, service="notion", label="default"):
     return world.caller(user).reply("io.vaultd.Connect.Start", {"service": service, "label": label})
 
 
-def at_the_callback(world, user, label):
+def several_services(world, n):
+    """The same server under n names, since a user has one link to a service out at a time."""
+    for i in range(n):
+        world.add_service(f"service-{i}", f"[Service]\nName=service-{i}\nTitle=Notion\nUrl={world.stack.url}\nCustody=host\nAccountTool=notion-get-self\nAccountIdField=id\n"
+                          "AccountNameField=email\n")
+    world.restart_vaultd()
+    return [f"service-{i}" for i in range(n)]
+
+
+def at_the_callback(world, user, service="notion", label="default"):
     """A flow of the user whose browser stands before our callback: its address."""
-    link = start(world, user, label)["parameters"]["link"]
+    link = start(world, user, service, label)["parameters"]["link"]
     return urllib.parse.urlsplit(world.browse(user, link, None, "--stop-at-redirect-to", f"http://127.0.0.1:{world.port}/callback/")["redirect"])
 
 
 @contextlib.contextmanager
 def hanging_callbacks(world, user, n, seconds):
     """n callbacks of the user that wait for the token endpoint, and one address more that was not called yet; gives (address, futures)."""
-    urls = [at_the_callback(world, user, f"label-{i}") for i in range(n + 1)]
+    urls = [at_the_callback(world, user, service) for service in several_services(world, n + 1)]
     world.stack.tamper({"path": "/token", "mode": "slow", "delay_ms": seconds * 1000, "times": 100})
     with concurrent.futures.ThreadPoolExecutor() as pool:
         answers = [pool.submit(call_back, world, user, url) for url in urls[:n]]
@@ -67,7 +76,7 @@ def test_t26_a_user_has_few_browsers_waiting_and_the_next_may_come_again():
 
 def test_t26_links_and_states_of_nobody_are_answered_and_charged_to_nobody():
     with World(settings="[Limits]\nCalls=1\n", platform=False) as world:
-        url = at_the_callback(world, "alice", "default")
+        url = at_the_callback(world, "alice")
         for _ in range(5):
             assert call_back(world, "bob", url, state="A" * 43)[0] == 410
         assert world.log("vaultd").count("connecting refused: unknown user, uid unknown: ") == 5
@@ -76,8 +85,8 @@ def test_t26_links_and_states_of_nobody_are_answered_and_charged_to_nobody():
 
 def test_t26_beginnings_have_a_pace():
     with World(settings="[Limits]\nFlowsPerMinute=3\n", platform=False) as world:
-        flows = [start(world, "alice", "one")["parameters"]["flow"] for _ in range(3)]
-        refused = start(world, "alice", "one")
+        flows = [start(world, "alice", label="one")["parameters"]["flow"] for _ in range(3)]
+        refused = start(world, "alice", label="one")
         assert refused["error"] == "io.vaultd.LimitExceeded" and "3 times within a minute" in refused["parameters"]["message"], refused
         assert "minute" in refused["parameters"]["hint"]
         assert [flow["flow"] for flow in states(world, "alice")] == flows[-1:], "what was begun makes way for nothing"
@@ -88,20 +97,22 @@ def test_t26_beginnings_have_a_pace():
 
 def test_t26_unfinished_connections_are_few_also_when_begun_at_once():
     with World(settings="[Limits]\nFlows=2\n", platform=False) as world:
+        services = several_services(world, 12)
         # All would come out of their discoveries together.
         world.stack.tamper({"path": "/.well-known/*", "mode": "slow", "delay_ms": 1500, "times": 1000})
-        replies = at_once(world, "alice", [call("Start", service="notion", label=f"l{i}") for i in range(12)])
+        replies = at_once(world, "alice", [call("Start", service=service) for service in services])
         assert sum("error" not in reply for reply in replies) <= 2 and len(states(world, "alice")) <= 2
         assert {reply["error"] for reply in replies if "error" in reply} == {"io.vaultd.LimitExceeded"}
         left = world.stack.http(world.stack.issuer + "/_fixture/tamper").json["pending"][0]["times"]
         assert 1000 - left <= 6, "for those that are refused nobody is asked"
         world.stack.http(world.stack.issuer + "/_fixture/tamper", method="DELETE")
-        for label in ("a", "b"):
-            world.caller("alice").reply("io.vaultd.Connect.Start", {"service": "notion", "label": label})
+        for service in services[:2]:
+            start(world, "alice", service)
         assert len(states(world, "alice")) == 2
         # Connecting the same thing again takes the place of the one before.
         again = states(world, "alice")[0]
-        assert "error" in start(world, "alice", "c")
+        held = {flow["service"] for flow in states(world, "alice")}
+        assert "error" in start(world, "alice", next(service for service in services if service not in held))
         assert "flow" in start(world, "bob")["parameters"]
         assert again in states(world, "alice")
 
@@ -147,7 +158,7 @@ def test_t26_a_provider_that_hangs_holds_up_no_other_ones_revocations():
         world.configure()
         world.restart_vaultd()
         for i in range(6):
-            assert call_back(world, "alice", at_the_callback(world, "alice", f"label-{i}"))[0] == 200
+            assert call_back(world, "alice", at_the_callback(world, "alice", label=f"label-{i}"))[0] == 200
         assert "claim-code" in world.browse("bob", start(world, "bob", service="slack")["parameters"]["link"])["ids"]
         grants = lambda: world.stack.http(issuer + "/_fixture/grants").json["bob@notion.test"]["refresh_tokens"]    # noqa: E731
         assert grants() == 1

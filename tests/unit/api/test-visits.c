@@ -92,7 +92,7 @@ static void a_link_ends(void **state) {
 static void a_new_link_voids_the_users_old_one(void **state) {
         _cleanup_(visits_freep) Visits *v = table();
         _cleanup_(free_text) char *first = invite(v, ALICE, START), *bobs = invite(v, BOB, START),
-                                  *second = invite(v, ALICE, START), *cookie = NULL;
+                                  *second = invite(v, ALICE, START);
         uint64_t until;
         bool takes_code;
         uid_t uid;

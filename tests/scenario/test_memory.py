@@ -8,6 +8,7 @@ import resource
 import time
 
 import pytest
+from page_world import PageWorld
 from world import World, wait_for
 
 POLICY = "[Server notion]\nTools=notion-get-self\nTokenReaders=user:alice\n"
@@ -72,6 +73,23 @@ def test_search_finds_what_is_in_use(used):
 @pytest.mark.parametrize("secret", ["token", "recovery key", "former key", "present key", "present key, as it came"])
 def test_nothing_is_left_of(used, secret):
     assert used.left[secret] == []
+
+
+def test_a_page_leaves_no_cookie_link_or_code_in_either_program():
+    """vaultd keeps digests, and vaultd-web nothing: what breaks into that later finds nobody's visit (T29)."""
+    with PageWorld(platform=False) as world:
+        path = world.link("alice")
+        answer = world.press(path)
+        cookie, link = answer.cookie, path.rsplit("/", 1)[1]
+        assert len(cookie) == 43 and len(link) == 22
+        word = world.get("/", cookie).form
+        ticket = world.press("/begin", cookie, {"form": word, "service": "notion"}).headers["Location"].rsplit("/", 1)[1]
+        found = {}
+        for name, process in (("vaultd", world.vaultd_process), ("vaultd-web", world.web_process)):
+            for kind, secret in (("cookie", cookie), ("link", link), ("form's word", word), ("ticket", ticket)):
+                found[name, kind] = settled(process.pid, secret.encode())
+        assert {key: places for key, places in found.items() if places} == {}
+        assert world.get("/", cookie).status == 200, "it was not in use any more"
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from world import UIDS, World, as_user, wait_for
 @pytest.fixture(scope="module")
 def world():
     """Beside notion a service whose tokens are handed out by hand, and one that never answers: world.silent are those who wait for it."""
-    with PageWorld() as world, socket.create_server(("127.0.0.1", 0)) as hanging:
+    with PageWorld(settings="[Limits]\nCalls=3\n") as world, socket.create_server(("127.0.0.1", 0)) as hanging:
         world.silent = []
         threading.Thread(target=collect, args=(hanging, world.silent), daemon=True).start()
         url = f"https://127.0.0.1:{hanging.getsockname()[1]}/mcp"
@@ -50,6 +50,7 @@ def chromium(world):
         yield browser
 
 
+METADATA = "/.well-known/*"
 CARD = '[data-service="notion"][data-label="default"]'
 
 
@@ -365,15 +366,34 @@ def test_t26_services_that_hang_keep_two_browsers_of_a_user_waiting(world):
         waiting = [pool.submit(world.press, "/begin", cookie, {"form": word, "service": "hanging", "label": f"l{i}"}) for i in range(2)]
         wait_for(lambda: len(world.silent) == 2 or any(each.done() for each in waiting), 10, "nothing hangs")
         refused = begin(world, cookie)
-        assert refused.status == 503 and "at once" in refused.text
+        assert refused.status == 503 and "beginning 2 connections at once" in refused.text
+        # With one more call she has all that she may; bob has all of his.
+        terminal = world.converse("alice", "connect", "notion", "--no-browser")
+        assert terminal.hear()["state"] == "pending"
+        assert world.caller("alice").reply("io.vaultd.WhoAmI")["error"] == "io.vaultd.LimitExceeded"
+        terminal.kill()
         assert begin(world, bobs).status == 303 and works(world, cookie) == "alice"
         # Who ends the page meanwhile ends what it was beginning.
         end(world)
         for each in world.silent:
             each.close()
         assert all(each.result().status >= 400 for each in waiting)
-    assert world.json("alice", "status")["flows"] == []
+    give_up(world, "alice")
     give_up(world, "bob")
+
+
+def test_what_was_being_begun_when_the_page_ended_is_given_up(world):
+    cookie = world.enter("alice")
+    word = world.get("/", cookie).form
+    world.stack.tamper({"path": METADATA, "mode": "slow", "delay_ms": 3000, "times": 1})
+    pending = lambda: world.stack.http(world.stack.issuer + "/_fixture/tamper").json["pending"]    # noqa: E731
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answer = pool.submit(world.press, "/begin", cookie, {"form": word, "service": "notion"})
+        wait_for(lambda: not any(each["times"] for each in pending()), 10, "nobody asked for the metadata")
+        assert not answer.done()
+        end(world)
+        assert answer.result().status == 403 and "Location" not in answer.result().headers
+    assert world.json("alice", "status")["flows"] == []
 
 
 # --- secrets -------------------------------------------------------------------------------------------------------

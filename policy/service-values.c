@@ -126,11 +126,13 @@ int value_issuer(const KeyRule *rule, const char *value, void *field, char expec
 
 int value_client_metadata_url(
                 const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        const char *host = startswith(value, "https://");
-        const char *path = host ? strchr(host, '/') : NULL;
+        _cleanup_(http_url_done) HttpUrl url = {};
+        int r = http_url_parse(value, &url);
 
         /* A client id is an address with a path, so that a whole host cannot be one. */
-        if (!path || !path[1])
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0 || streq(url.path, "/"))
                 return expect(expected, "an https URL with a path");
         return identifier_set(value, field, expected);
 }

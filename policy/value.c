@@ -266,11 +266,13 @@ int value_origin(const KeyRule *rule, const char *value, void *field, char expec
 }
 
 int value_proxy(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        const char *rest = startswith(value, "http://") ?: startswith(value, "https://");
+        _cleanup_(freep) char *host = NULL;
+        uint16_t port;
 
-        return rest && host_port_is_legal(rest) ? text_set(field, value)
-                                                : expect(expected, "http://host:port or https://host:port, "
-                                                                   "without user or password");
+        return http_proxy_parse(value, &host, &port) >= 0
+                               ? text_set(field, value)
+                               : expect(expected, "http://host:port or https://host:port, without user or "
+                                                  "password");
 }
 
 int value_variable(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {

@@ -128,12 +128,8 @@ static int http_timeout_wanted(CURLM *multi, long timeout_ms, void *userdata) {
 }
 
 static int http_settings_set_proxy(HttpSettings *s, const char *proxy) {
-        const char *rest = startswith(proxy, "http://") ?: startswith(proxy, "https://");
-
         s->proxy = strdup(proxy);
-        if (!s->proxy)
-                return -ENOMEM;
-        return rest ? http_host_port_parse(rest, &s->proxy_host, &s->proxy_port) : -EINVAL;
+        return s->proxy ? http_proxy_parse(proxy, &s->proxy_host, &s->proxy_port) : -ENOMEM;
 }
 
 static int http_settings_copy(HttpSettings *s, const HttpOptions *options) {

@@ -280,3 +280,9 @@ int http_host_port_parse(const char *text, char **ret_host, uint16_t *ret_port) 
         *ret_port = url.port;
         return 0;
 }
+
+int http_proxy_parse(const char *text, char **ret_host, uint16_t *ret_port) {
+        const char *rest = startswith(text, "http://") ?: startswith(text, "https://");
+
+        return rest ? http_host_port_parse(rest, ret_host, ret_port) : -EINVAL;
+}

@@ -38,3 +38,6 @@ bool url_is_for_hosts(const char *request, char *const *patterns);
 /* "host:port", with an IPv6 address in brackets; the port must be there. *ret_host as in HttpUrl,
  * malloc()ed. -EINVAL, -ENOMEM. */
 int http_host_port_parse(const char *text, char **ret_host, uint16_t *ret_port);
+
+/* The same of "http://host:port" or "https://host:port", which is how a proxy is named. */
+int http_proxy_parse(const char *text, char **ret_host, uint16_t *ret_port);

@@ -107,7 +107,7 @@ static void shipped_comments_are_the_defaults(void **state) {
                         memmove(p + 1, p + 2, strlen(p + 2) + 1);
                         n++;
                 }
-        assert_int_equal(n, 25); /* every key of the reader */
+        assert_int_equal(n, 26); /* every key of the reader */
         tree_open(&t);
         tree_write(&t, "vendor/vaultd.conf", text);
         tree_write(&t, "vendor/services.d/notion.conf", service);

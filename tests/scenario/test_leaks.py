@@ -193,6 +193,7 @@ def use_everything(world):
     codes.append(code)
     terminal.kill()
     use_tokens_given_by_hand(world)
+    use_refreshes(world)
     for user in ("alice", "bob", "carol"):
         world.json(user, "disconnect", "notion", "--yes", code=None)
     return codes
@@ -217,6 +218,19 @@ def use_tokens_given_by_hand(world):
     assert read.stdout.decode() == second + "\n"
     world.json("bob", "connect", "value", "--token-stdin", "--yes", stdin=first)
     assert world.vaultctl("bob", "token", "value").returncode == 4
+
+
+def use_refreshes(world):
+    """Renewed, the answer lost, refused by a server that repeats what it was sent, and used for a session."""
+    world.restart_vaultd({"VAULTD_TEST_CLOCK_OFFSET": "7200"})
+    world.json("alice", "check", "notion", code=None)
+    world.stack.tamper({"token": "cut"})
+    world.json("bob", "check", "notion", code=None)
+    sent = [value for kind, value in world.issued() if kind == "refresh_token"][-1].decode()
+    world.stack.tamper({"path": "/token", "mode": "status", "status": 400, "body": {"error": sent, "error_description": sent}})
+    world.json("carol", "check", "notion", code=None)
+    world.json("alice", "session", "start", "--yes", "--server", "notion", code=None)
+    world.restart_vaultd()
 
 
 def browse_by_hand(world, user, url):
@@ -310,7 +324,7 @@ def test_nothing_secret_in_any_command_line(used):
     assert [(each.split(b"\0")[0], searcher.find(each)) for each in list(used.sampler.cmdlines) if searcher.find(each)] == []
     # A claim code stands where its user typed it, and nowhere else.
     codes = Searcher(used.codes)
-    for each in used.sampler.cmdlines:
+    for each in list(used.sampler.cmdlines):
         if codes.find(each):
             words = each.split(b"\0")
             assert words[0].endswith(b"/vaultctl") and words[-5] == b"claim", words[0]

@@ -110,8 +110,7 @@ static int ask_and_claim(const Connect *connect, const Flow *flow, Fault *fault)
                                         "The line that was typed cannot be a code");
                 if (isempty(code))
                         continue;
-                r = claim_call(connect->context, json_build("flow", 's', flow->id, "code", 's', code, NULL),
-                                fault);
+                r = connect_claim(connect, flow, code, NULL, fault);
                 if (r == 0)
                         return 0;
                 n_tries++;

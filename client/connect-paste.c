@@ -22,7 +22,7 @@
 static int fail_no_address(const Connect *connect, const Flow *flow, Fault *fault) {
         _cleanup_(freep) char *hint = NULL;
 
-        flow_cancel(connect, flow);
+        (void)flow_cancel(connect, flow);
         if (asprintf(&hint, "Run: vaultctl connect %s --paste", connect->service) < 0)
                 hint = NULL;
         return fault_set(fault, EXIT_CODE_NOT_CONNECTED, "io.vaultd.client.NotClaimed", hint,
@@ -41,7 +41,7 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
                 if (r == -EINTR)
                         return connect_interrupted(connect, flow, fault);
                 if (r < 0) {
-                        flow_cancel(connect, flow);
+                        (void)flow_cancel(connect, flow);
                         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput",
                                         "Give it on standard input: vaultctl connect … --paste <FILE",
                                         "The pasted line is too long for this terminal and was cut");
@@ -51,7 +51,7 @@ static int ask_address(const Connect *connect, const Flow *flow, char **ret, Fau
                         return 0;
                 }
                 if (!terminal_can_ask()) {
-                        flow_cancel(connect, flow);
+                        (void)flow_cancel(connect, flow);
                         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.BadInput", NULL,
                                         "What was given is not the address that the browser ended at: it "
                                         "has no code in it");

@@ -4,7 +4,7 @@
  *
  * The end of input and a lost connection give nothing up: a flow is durable in vaultd, and whoever loses the terminal claims
  * elsewhere. ^C is a decision: the flow is ended before the command is, so that no link stays behind that still works and no grant that
- * nobody wants. That holds at every prompt and while a reply is waited for; only what a Claim has done already is not undone.
+ * nobody wants. That holds at every prompt and while a reply is waited for; what a Claim has done by then is not undone, and is not denied either.
  *
  * Who may call: connect-page.c, connect-paste.c, connect-device.c. */
 
@@ -29,9 +29,12 @@ typedef enum Waited {
 } Waited;
 
 int connect_interrupted(const Connect *connect, const Flow *flow, Fault *fault) {
-        if (flow)
-                flow_cancel(connect, flow);
+        bool is_ended = !flow || flow_cancel(connect, flow);
+
         fault_done(fault);
+        if (!is_ended) /* a Claim may have come first */
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Interrupted", "Run: vaultctl status",
+                                "Given up too late to say whether %s is connected", flow->title);
         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Interrupted", NULL,
                         "Given up, nothing was connected");
 }

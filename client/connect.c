@@ -52,12 +52,12 @@ int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault) {
         return 0;
 }
 
-void flow_cancel(const Connect *connect, const Flow *flow) {
+bool flow_cancel(const Connect *connect, const Flow *flow) {
         _cleanup_(fault_done) Fault ignored = {};
         _cleanup_(json_putp) json_object *reply = NULL;
 
-        (void)call_method(connect->context, "io.vaultd.Connect.Cancel",
-                        json_build("flow", 's', flow->id, NULL), CALL_REMOTE_USEC, &reply, &ignored);
+        return call_method(connect->context, "io.vaultd.Connect.Cancel", json_build("flow", 's', flow->id, NULL),
+                               CALL_LOCAL_USEC, &reply, &ignored) >= 0;
 }
 
 int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault) {
@@ -66,7 +66,7 @@ int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault) {
         if (!text)
                 return fault_set_memory(fault);
         if (connect->account && !streq_ptr(connect->account, json_string(flow->account, "id"))) {
-                flow_cancel(connect, flow);
+                (void)flow_cancel(connect, flow);
                 return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.OtherAccount",
                                 "Log out of the service in the browser, or leave --account away",
                                 "%s answered with the account %s, not with %s. Nothing was connected",
@@ -130,7 +130,7 @@ int connect_ask_account(const Connect *connect, const Flow *flow, const char *ho
                 return 0;
         if (r == -EINTR)
                 return connect_interrupted(connect, flow, fault);
-        flow_cancel(connect, flow);
+        (void)flow_cancel(connect, flow);
         if (r == 0)
                 return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Declined", NULL,
                                 "%s was not connected", flow->title);
@@ -140,10 +140,18 @@ int connect_ask_account(const Connect *connect, const Flow *flow, const char *ho
                         "%s was not connected: nobody said yes to the account", flow->title);
 }
 
-int connect_claim_account(const Connect *connect, const Flow *flow, Fault *fault) {
-        return claim_call(connect->context,
-                        json_build("flow", 's', flow->id, "account", 's', json_string(flow->account, "id"), NULL),
+int connect_claim(const Connect *connect, const Flow *flow, const char *code, const char *account, Fault *fault) {
+        _cleanup_(json_putp) json_object *reply = NULL;
+        int r;
+
+        r = connect_call(connect, flow, "io.vaultd.Connect.Claim",
+                        json_build("flow", 's', flow->id, "code", 's', code, "account", 's', account, NULL), &reply,
                         fault);
+        return r < 0 ? r : connected_say(connect->context, reply, fault);
+}
+
+int connect_claim_account(const Connect *connect, const Flow *flow, Fault *fault) {
+        return connect_claim(connect, flow, NULL, json_string(flow->account, "id"), fault);
 }
 
 /* The part of url behind the host of an http address on loopback, or NULL. */

@@ -58,14 +58,16 @@ int connect_call(const Connect *connect, const Flow *flow, const char *method, j
 int connect_interrupted(const Connect *connect, const Flow *flow, Fault *fault);
 /* The user's yes to the account of a quarantined flow; a no gives the flow up. how: the option of this way, for the hint where nobody answers. 0 or FAULT_SET. */
 int connect_ask_account(const Connect *connect, const Flow *flow, const char *how, Fault *fault);
+/* Claims a quarantined flow by the code of the page or the account (the other is NULL), and says what is connected now. 0 or FAULT_SET. */
+int connect_claim(const Connect *connect, const Flow *flow, const char *code, const char *account, Fault *fault);
 /* Claims a quarantined flow by the account that was agreed to, and says what is connected now. 0 or FAULT_SET. */
 int connect_claim_account(const Connect *connect, const Flow *flow, Fault *fault);
 /* Reads and checks a reply that must be in this state. 0 or FAULT_SET. */
 int flow_read(json_object *reply, const char *state, Flow *ret, Fault *fault);
 /* Shows the account of a quarantined flow. When another one was expected, gives the flow up. 0 or FAULT_SET. */
 int flow_check_account(const Connect *connect, const Flow *flow, Fault *fault);
-/* Asks vaultd to give the flow up; what it answers changes nothing for the caller. */
-void flow_cancel(const Connect *connect, const Flow *flow);
+/* Asks vaultd to give the flow up. False: it is not there any more, or vaultd cannot be asked. */
+bool flow_cancel(const Connect *connect, const Flow *flow);
 /* Says what a reply of Claim or Keep made the caller's. 0 or FAULT_SET. */
 int connected_say(const Context *c, json_object *reply, Fault *fault);
 /* Says what a reply of Disconnect or Page.Confirm took away (cmd-disconnect.c). 0 or FAULT_SET. */

@@ -376,6 +376,20 @@ def test_interrupt_while_vaultd_works_ends_the_command_at_once():
             assert terminal.finish() == 1 and server.parameters_of("Connect.Cancel") == cancelled
 
 
+def test_interrupt_during_the_claim_says_what_is_certain():
+    """Whether the claim or the cancel came first, vaultd knows."""
+    for cancel, words in (({}, "nothing was connected"), (Error("io.vaultd.NotFound", message="gone"), "Run: vaultctl status")):
+        with server_with(Claim=silent, Cancel=cancel) as server, Terminal(server, "connect", "notion", "--no-browser") as terminal:
+            terminal.expect("Code shown on the page:")
+            terminal.send("CODE")
+            deadline = time.monotonic() + 10
+            while not server.parameters_of("Connect.Claim") and time.monotonic() < deadline:
+                time.sleep(0.02)
+            terminal.interrupt()
+            terminal.expect(words, timeout=5)
+            assert terminal.finish() == 1 and server.parameters_of("Connect.Cancel") == [{"flow": "f1"}]
+
+
 def test_interrupt_of_a_script_is_a_document(tmp_path):
     with server_with() as server:
         for ignore in (False, True):

@@ -95,6 +95,47 @@ static void shipped_files_load(void **state) {
         tree_close(&t);
 }
 
+/* Every shipped profile is sound, and says truly what an administrator has to add. */
+static void shipped_services_load(void **state) {
+        static const struct {
+                const char *name, *lacks;
+        } rows[] = {
+                { "asana", "ClientId= and ClientSecretFile=" },
+                { "github", "ClientId= and ClientSecretFile=" },
+                { "gitlab", NULL },
+                { "google", "ClientId= and ClientSecretFile=" },
+                { "jira", NULL },
+                { "linear", NULL },
+                { "notion", NULL },
+                { "sentry", NULL },
+                { "slack", "ClientId= and ClientSecretFile=" },
+        };
+        Tree t;
+
+        tree_open(&t);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                char from[64], to[64];
+
+                (void)snprintf(from, sizeof(from), "services/%s.conf", rows[i].name);
+                (void)snprintf(to, sizeof(to), "vendor/services.d/%s.conf", rows[i].name);
+                _cleanup_(freep) char *text = shipped_read(from);
+                tree_write(&t, to, text);
+        }
+        assert_int_equal(tree_load(&t), 0);
+        assert_int_equal(t.config->n_services, ELEMENTSOF(rows));
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                const ServiceProfile *p = config_find_service(t.config, rows[i].name);
+
+                assert_non_null(p);
+                assert_false(service_lacks_account(p));
+                if (rows[i].lacks)
+                        assert_string_equal(service_lacks(p), rows[i].lacks);
+                else
+                        assert_null(service_lacks(p));
+        }
+        tree_close(&t);
+}
+
 /* The comments of the shipped vaultd.conf, made active, are accepted and say the truth about the defaults. */
 static void shipped_comments_are_the_defaults(void **state) {
         _cleanup_(freep) char *text = shipped_read("vaultd.conf"),
@@ -566,6 +607,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 { "missing-folders-give-the-defaults", missing_folders_give_the_defaults },
                 { "shipped-files-load", shipped_files_load },
+                { "shipped-services-load", shipped_services_load },
                 { "shipped-comments-are-the-defaults", shipped_comments_are_the_defaults },
                 { "every-key-is-read", every_key_is_read },
                 { "admin-file-masks-by-name", admin_file_masks_by_name },

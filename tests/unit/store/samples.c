@@ -14,6 +14,8 @@ static Authority sample_authority(void) {
                 .userinfo_endpoint = strdup("https://issuer.example/userinfo"),
                 .client_id = strdup("client-1"),
                 .client_auth_method = strdup("client_secret_basic"),
+                .revocation = strdup("delete"),
+                .revoked_answers = strdup("404 gone"),
                 .iss_supported = true,
         };
 }

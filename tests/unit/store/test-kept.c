@@ -59,6 +59,7 @@ static void assert_authority(const Authority *a) {
         assert_string_equal(a->userinfo_endpoint, "https://issuer.example/userinfo");
         assert_string_equal(a->client_id, "client-1");
         assert_string_equal(a->client_auth_method, "client_secret_basic");
+        assert_true(!a->revocation && !a->revoked_answers); /* absent there: RFC 7009 */
         assert_true(a->iss_supported);
 }
 

@@ -18,6 +18,8 @@
                 SAME_TEXT(authority.userinfo_endpoint);                                                     \
                 SAME_TEXT(authority.client_id);                                                             \
                 SAME_TEXT(authority.client_auth_method);                                                    \
+                SAME_TEXT(authority.revocation);                                                            \
+                SAME_TEXT(authority.revoked_answers);                                                       \
                 SAME_NUMBER(authority.iss_supported);                                                       \
         } while (0)
 

@@ -8,8 +8,8 @@
  * reads its own record again, from its own vault, once the new one is durable.
  *
  * Waiting is cheap to give up: a caller that is cancelled, or whose credentials are taken out of use, goes at once, and the
- * refresh comes to its end without it, because an answer that nobody takes would cost the grant. While the old token is good a caller waits
- * two seconds at most and goes on with that.
+ * refresh comes to its end without it, because an answer that nobody takes would cost the grant. While the old token is good, callers wait
+ * for its first two seconds at most and go on with that.
  *
  * Invariants: at most one Refresh of a grant; a waiter is on the stack of its own fiber, and in the list as long as it waits.
  *
@@ -37,6 +37,7 @@ struct Refresh {
         RefreshJob job;
         Waiter *waiters;
         Failure failure;
+        uint64_t begun_usec; /* CLOCK_MONOTONIC */
         int told; /* what who comes later is told at once: tokens are held that cannot be stored; 0 */
 };
 
@@ -133,6 +134,7 @@ static int refresh_join(Oauth *o, const Vault *v, const Credential *c, bool is_f
         if (!f)
                 return -ENOMEM;
         *f = (Refresh){ .oauth = o,
+                .begun_usec = now_monotonic(),
                 .job = { .is_forced = is_forced,
                                 .least_usec = least_usec,
                                 .tell = refresh_tell,
@@ -150,6 +152,13 @@ static int refresh_join(Oauth *o, const Vault *v, const Credential *c, bool is_f
         o->refreshes = f;
         *ret = f;
         return 0;
+}
+
+/* For who has a token that is good: all of those together wait no longer than one, or a server that hangs would hold up each use. */
+static uint64_t patience(const Refresh *f) {
+        uint64_t age = now_monotonic() - f->begun_usec;
+
+        return age < PATIENCE_USEC ? PATIENCE_USEC - age : 0;
 }
 
 /* Waits for its end, or that long. -ETIMEDOUT. */
@@ -224,7 +233,7 @@ int oauth_fresh_token(Oauth *o, Vault **vault, Credential **c, uint64_t least_us
                 return failure_paused(o, *c, pace, failure);
         r = refresh_join(o, *vault, *c, false, least_usec, &f);
         if (r >= 0)
-                r = refresh_wait(f, is_good ? PATIENCE_USEC : WAIT_MAX_USEC, failure);
+                r = refresh_wait(f, is_good ? patience(f) : WAIT_MAX_USEC, failure);
         if (r == -ECANCELED || r == -EKEYREVOKED)
                 return r;
         /* What was good is used to its end, whatever kept us from a new one but the end of the grant. */

@@ -183,6 +183,8 @@ def test_good_token_is_used_to_its_end_while_no_new_one_can_be_had(connected):
     world.stack.tamper({"path": "/token", "mode": "slow", "delay_ms": 6000})
     begun = time.monotonic()
     assert token_of(world) == old and time.monotonic() - begun < 5
+    begun = time.monotonic()
+    assert [token_of(world) for _ in range(3)] == 3 * [old] and time.monotonic() - begun < 2, "each caller waits anew"
     # And when it answers after all, that is not lost.
     wait_for(lambda: refreshes(world)[0], what="the refresh was given up with its caller")
     wait_for(lambda: token_of(world) != old, what="what nobody waited for was thrown away")

@@ -57,6 +57,8 @@ int oauth_probe(Oauth *o, const ServiceProfile *profile, const char *upstream, c
         if (!url_is_bound(profile->url, upstream))
                 return -EPERM;
         r = probe_work(&client, tool, &p, &failure);
+        if (r >= 0)
+                mcp_leave(&client); /* scripts ask again and again */
         if (r == FAILED) {
                 p.verdict = verdict_of(&client);
                 p.reason = TAKE_PTR(failure.message);

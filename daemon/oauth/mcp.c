@@ -16,6 +16,7 @@
 
 #include "oauth/mcp.h"
 #include "oauth/oauth-internal.h"
+#include "util/clock.h"
 #include "util/encode.h"
 
 #define REVISION_STATELESS "2026-07-28"
@@ -23,6 +24,7 @@
 #define META_PREFIX        "io.modelcontextprotocol/"
 #define TOOL_PAGES_MAX     16U
 #define TOOL_NAME_MAX      128U
+#define LEAVE_TIMEOUT_USEC (5 * USEC_PER_SEC)
 
 typedef struct Message {
         const char *what, *method, *name;
@@ -314,6 +316,25 @@ int mcp_list_tools(McpClient *c, char ***ret, Failure *failure) {
         }
         *ret = TAKE_PTR(tools);
         return 0;
+}
+
+void mcp_leave(McpClient *c) {
+        const HttpHeader headers[] = {
+                { .name = "Authorization", .prefix = "Bearer ", .secret = c->token },
+                { .name = "MCP-Protocol-Version", .value = c->revision },
+                { .name = "Mcp-Session-Id", .value = c->session },
+        };
+        const HttpRequest request = { .method = "DELETE",
+                .url = c->url,
+                .headers = headers,
+                .n_headers = ELEMENTSOF(headers),
+                .timeout_usec = LEAVE_TIMEOUT_USEC };
+        HttpResponse response = {};
+
+        if (!c->session || !c->token || !c->revision)
+                return;
+        if (http_perform(c->oauth->http, &request, &response, NULL) >= 0)
+                http_response_done(&response);
 }
 
 void mcp_client_done(McpClient *c) {

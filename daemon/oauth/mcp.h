@@ -43,4 +43,6 @@ int mcp_call_tool(McpClient *c, const char *what, const char *tool, const char *
 /* The names of the server's tools, NULL-ended, at most MCP_TOOLS_MAX and of those only printable ones. */
 #define MCP_TOOLS_MAX 512U
 int mcp_list_tools(McpClient *c, char ***ret, Failure *failure);
+/* Ends the session that the server keeps, if there is one (2025-11-25, "Session Management"). Whether the server takes note is its business. */
+void mcp_leave(McpClient *c);
 void mcp_client_done(McpClient *c);

@@ -95,6 +95,24 @@ def test_server_that_greets_everybody_is_discovered_all_the_same(host):
     assert begin(host)[1]["resource"] == host.stack.url
 
 
+@pytest.mark.parametrize(("status", "body"), [
+    (400, {"jsonrpc": "2.0", "id": 1, "error": {"code": -32022, "message": "Unsupported", "data": {"supported": ["2025-11-25"]}}}),
+    (200, {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "Method not found"}}),
+    (200, {"jsonrpc": "2.0", "id": 1, "result": {"supportedVersions": ["2027-01-01"], "capabilities": {}}}),
+    (405, {}), (404, {}), (500, {}), (200, {}),
+], ids=lambda value: str(value)[:50])
+def test_server_of_before_2026_is_greeted_its_own_way(host, status, body):
+    say(host, "/mcp", body, origin(host), status, {"Content-Type": "application/json"})
+    assert begin(host)[1]["resource"] == host.stack.url
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_server_that_wants_to_be_left_alone_is(host, status):
+    say(host, "/mcp", {}, origin(host), status)
+    error, parameters = begin(host)
+    assert error == "io.vaultd.UpstreamFailed" and f"HTTP {status}" in parameters["message"]
+
+
 def test_client_document_takes_the_place_of_a_registration(host):
     before = host.stack.http(host.stack.issuer + "/_fixture/clients").json["registered"]
     profile(host, "ClientMetadataUrl=https://vendor.test/vaultd.json\n")

@@ -56,6 +56,16 @@ def test_refused_call_names_the_command_that_widens_and_that_command_does(narrow
     assert widened["verdict"] == "valid" and "scope" not in widened and "hint" not in widened, widened
 
 
+def test_check_leaves_no_session_behind(narrow):
+    def sessions():
+        return narrow.stack.http(narrow.stack.url.rsplit("/", 1)[0] + "/_fixture/sessions").json["open"]
+
+    before = sessions()
+    for _ in range(2):
+        assert check(narrow, "alice")["verdict"] == "valid"
+    assert sessions() == before
+
+
 def test_step_up_asks_for_what_was_asked_for_before_too(narrow):
     connect(narrow, "bob", "--scope", "write")
     assert asked_scopes(narrow, "bob", scope="openid") == ["read", "offline_access", "openid", "write"]

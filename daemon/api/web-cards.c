@@ -50,16 +50,25 @@ static bool is_renewed(const Credential *c) {
         return c->kind == CREDENTIAL_OAUTH && (c->refresh_token || c->custody == CUSTODY_PLATFORM);
 }
 
+/* What one service's cards have in common. */
+typedef struct Place {
+        const ServiceProfile *profile; /* NULL: the host has it no more */
+        const char *service;
+        const char *not_set_up; /* why it cannot be connected; NULL: it can */
+} Place;
+
 /* c, f: NULL where there is none. */
-static int card_add(json_object *cards, const ServiceProfile *p, const char *service, const char *label,
-                const Credential *c, const Flow *f) {
+static int card_add(json_object *cards, const Place *place, const char *label, const Credential *c,
+                const Flow *f) {
+        const ServiceProfile *p = place->profile;
         const char *reason = NULL, *state = c ? oauth_credential_state(c, &reason) : "none";
         json_object *card;
 
-        card = json_build("service", 's', service, "title", 's', p ? p->title : service, "label", 's', label,
-                        "kind", 's', card_kind(p), "state", 's', state, "account", 's',
+        card = json_build("service", 's', place->service, "title", 's', p ? p->title : place->service,
+                        "label", 's', label, "kind", 's', card_kind(p), "state", 's', state, "account", 's',
                         c ? c->account_name : NULL, "reason", 's', reason, "renews", 'b', c && is_renewed(c),
-                        "begun", 's', f ? flow_state_to_string(f->state) : NULL, "begunAccount", 's',
+                        "notSetUp", 's', place->not_set_up, "begun", 's',
+                        f ? flow_state_to_string(f->state) : NULL, "begunAccount", 's',
                         f && f->state == FLOW_QUARANTINED ? f->account_name : NULL, NULL);
         if (!card ||
                         (c && c->expires_usec > 0 &&
@@ -71,30 +80,46 @@ static int card_add(json_object *cards, const ServiceProfile *p, const char *ser
         return json_object_array_add(cards, card) < 0 ? -ENOMEM : 0;
 }
 
-/* All cards of one service. */
-static int service_add(json_object *cards, const ServiceProfile *p, const Holdings *h) {
+static int place_add(json_object *cards, const Place *place, const Holdings *h) {
+        const char *service = place->service;
         bool is_empty = true;
         int r = 0;
 
         for (size_t i = 0; i < h->n_credentials && r == 0; i++) {
                 const Credential *c = h->credentials[i];
 
-                if (!streq(c->service, p->name))
+                if (!streq(c->service, service))
                         continue;
                 is_empty = false;
-                r = card_add(cards, p, p->name, c->label, c, flow_of(h, p->name, c->label));
+                r = card_add(cards, place, c->label, c, flow_of(h, service, c->label));
         }
         for (size_t i = 0; i < h->n_flows && r == 0; i++) {
                 const Flow *f = h->flows[i];
 
                 /* One for each label, though a crash may have left two. */
-                if (!streq(f->service, p->name) || flow_of(h, f->service, f->label) != f ||
-                                has_credential(h, p->name, f->label))
+                if (!streq(f->service, service) || flow_of(h, service, f->label) != f ||
+                                has_credential(h, service, f->label))
                         continue;
                 is_empty = false;
-                r = card_add(cards, p, p->name, f->label, NULL, f);
+                r = card_add(cards, place, f->label, NULL, f);
         }
-        return r == 0 && is_empty ? card_add(cards, p, p->name, LABEL_DEFAULT, NULL, NULL) : r;
+        return r == 0 && is_empty ? card_add(cards, place, LABEL_DEFAULT, NULL, NULL) : r;
+}
+
+/* All cards of one service. */
+static int service_add(Manager *m, json_object *cards, const ServiceProfile *p, const Holdings *h) {
+        Place place = { .profile = p, .service = p->name };
+        Failure lacks = {};
+        int r = 0;
+
+        if (streq(card_kind(p), "grant"))
+                r = oauth_check_set_up(m->oauth, p, &lacks);
+        if (r >= 0) {
+                place.not_set_up = r == FAILED ? lacks.message : NULL;
+                r = place_add(cards, &place, h);
+        }
+        failure_done(&lacks);
+        return r;
 }
 
 int cards_to_json(Manager *m, const Vault *vault, json_object **ret) {
@@ -111,12 +136,12 @@ int cards_to_json(Manager *m, const Vault *vault, json_object **ret) {
                 return r;
         r = 0;
         for (size_t i = 0; i < m->config->n_services && r == 0; i++)
-                r = service_add(cards, &m->config->services[i], &h);
+                r = service_add(m, cards, &m->config->services[i], &h);
         for (size_t i = 0; i < h.n_credentials && r == 0; i++) {
                 const Credential *c = h.credentials[i];
 
                 if (!config_find_service(m->config, c->service))
-                        r = card_add(cards, NULL, c->service, c->label, c, NULL);
+                        r = card_add(cards, &(Place){ .service = c->service }, c->label, c, NULL);
         }
         if (r == 0)
                 *ret = TAKE_PTR(cards);

@@ -65,6 +65,7 @@ static void card_done(ApiCard *c) {
         free(c->label);
         free(c->kind);
         free(c->state);
+        free(c->not_set_up);
         free(c->account);
         free(c->reason);
         free(c->begun);
@@ -118,6 +119,7 @@ static int card_read(json_object *o, ApiCard *c) {
                         (r = card_text(o, "label", false, &c->label)) < 0 ||
                         (r = card_text(o, "kind", false, &c->kind)) < 0 ||
                         (r = card_text(o, "state", false, &c->state)) < 0 ||
+                        (r = card_text(o, "notSetUp", true, &c->not_set_up)) < 0 ||
                         (r = card_text(o, "account", true, &c->account)) < 0 ||
                         (r = card_text(o, "reason", true, &c->reason)) < 0 ||
                         (r = card_text(o, "begun", true, &c->begun)) < 0 ||

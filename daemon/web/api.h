@@ -62,6 +62,7 @@ int api_enter(const char *socket, const char *ticket, const char *code, const ch
 
 typedef struct ApiCard {
         char *service, *title, *label, *kind, *state;
+        char *not_set_up;       /* why it cannot be connected; NULL: it can */
         char *account, *reason; /* NULL: none */
         uint64_t expires_usec;  /* 0: none */
         bool renews;

@@ -77,7 +77,7 @@ static const char style[] =
                 ".card h2{margin:0;font-size:1.15rem;line-height:1.3}"
                 ".card h2 span{color:var(--quiet);font-weight:400}"
                 ".card dl{margin:0 0 1rem;font-size:.925rem}"
-                ".card dl div{grid-template-columns:4.5rem 1fr;gap:0 .75rem;padding:.35rem 0}"
+                ".card dl div{grid-template-columns:4.25rem 1fr;gap:0 .5rem;padding:.35rem 0}"
                 ".card p{margin:0 0 1rem;font-size:.925rem}"
                 ".card .actions{margin-top:auto;display:flex;flex-wrap:wrap;gap:.6rem}"
                 ".card .actions form{flex:1 1 7rem}"
@@ -96,7 +96,7 @@ static const char style[] =
                 ".leave p{margin:0;flex:1 1 20rem}"
                 ".leave button{width:auto;padding:.45rem .9rem;font-size:.925rem}"
                 "@media(max-width:30rem){dl div{grid-template-columns:1fr}"
-                ".card dl div{grid-template-columns:4.5rem 1fr}}";
+                ".card dl div{grid-template-columns:4.25rem 1fr}}";
 
 void page_begin(HtmlWriter *w, const char *nonce, const char *title, bool is_wide) {
         html_put(w,

@@ -104,7 +104,7 @@ static void put_state(HtmlWriter *w, const ApiCard *c) {
         else if (streq(c->state, "active") || streq(c->state, "refreshing"))
                 html_put(w, "<p class=\"state good\">connected</p>\n");
         else if (streq(c->state, "none"))
-                html_put(w, "<p class=\"state\">not connected</p>\n");
+                html_put(w, "<p class=\"state\">%s</p>\n", c->not_set_up ? "not set up" : "not connected");
         else if (streq(c->state, "needs-reconnect"))
                 html_put(w, "<p class=\"state warning\">needs reconnect</p>\n");
         else
@@ -177,13 +177,13 @@ static void put_command(HtmlWriter *w, const ApiCard *c) {
 }
 
 static void put_actions(HtmlWriter *w, const ApiServices *s, const ApiCard *c) {
-        bool is_grant = streq(c->kind, "grant"), is_there = !streq(c->state, "none");
+        bool is_there = !streq(c->state, "none"), can_connect = streq(c->kind, "grant") && !c->not_set_up;
 
         html_put(w, "<div class=\"actions\">\n");
-        if (is_grant && !is_there)
+        if (can_connect && !is_there)
                 put_form(w, s, c, "begin", c->begun ? "quiet" : "main",
                                 c->begun ? "Begin again" : "Connect");
-        else if (is_grant)
+        else if (can_connect)
                 put_form(w, s, c, "begin", streq(c->state, "needs-reconnect") ? "main" : "quiet",
                                 "Reconnect");
         if (is_there)
@@ -216,10 +216,12 @@ static void put_card(HtmlWriter *w, const ApiServices *s, size_t index, uint64_t
         put_begun(w, c, now_usec);
         if (streq(c->kind, "token"))
                 put_command(w, c);
+        if (c->not_set_up)
+                html_put(w, "<p>%s</p>\n", c->not_set_up);
         if (streq(c->kind, "gone"))
                 html_put(w, "<p>This host has the service no more.</p>\n");
         put_actions(w, s, c);
-        if (is_last_of_service && streq(c->kind, "grant") && !streq(c->state, "none"))
+        if (is_last_of_service && streq(c->kind, "grant") && !c->not_set_up && !streq(c->state, "none"))
                 put_another(w, s, c, index);
         html_put(w, "</li>\n");
 }

@@ -27,12 +27,13 @@ def cards():
     now = in_ten_minutes() - 600_000_000
     return [
         card("notion", "Notion", state="active", account="alice@example.org", renews=True),
-        card("notion", "Notion", label="work", state="active", account="a.archer@work.example", renews=True),
+        card("notion", "Notion", label="work", state="active", account="archer@work.example", renews=True),
         card("github", "GitHub", kind="token", state="active", account="alice-archer", expires=now + 36 * day),
         card("slack", "Slack", state="needs-reconnect", account="Alice (Example Ltd)", reason="Slack has ended this connection."),
         card("linear", "Linear", begun="quarantined", begunAccount="alice@example.org", begunExpires=in_ten_minutes()),
         card("google", "Google", begun="continued", begunExpires=in_ten_minutes()),
         card("sentry", "Sentry"),
+        card("jira", "Jira", notSetUp="Jira needs a client that your administrator registers."),
         card("deploy-key", "Deploy key", kind="token"),
         card("asana", "asana", kind="gone", state="active", account="alice@example.org", expires=now + 3_600_000_000),
     ]

@@ -62,7 +62,7 @@ def test_button_opens_the_page_with_a_cookie_for_this_host_alone(site, vaultd):
     answer = site.press(OPEN, headers={"Cookie": None})
     assert answer.status == 303 and answer.header("Location") == "/"
     match = re.fullmatch(r"__Host-vaultd=(\S+); Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=(\d+)", answer.header("Set-Cookie"))
-    assert match[1] == VISIT and 3590 < int(match[2]) <= 3600
+    assert match and match[1] == VISIT and 3590 < int(match[2]) <= 3600
     assert vaultd.calls == [("Enter", {"ticket": "bGluaw"})]
 
 
@@ -119,6 +119,14 @@ def test_cards_show_account_state_and_what_can_be_done(site, vaultd):
     assert card_text(answer, "github") == "GitHub not connected To connect it with a token, run in a terminal: vaultctl connect github --token-stdin"
     assert "waits for your code You agreed as alice@linear.example. To finish, run vaultctl claim in a terminal" in card_text(answer, "linear")
     assert card_text(answer, "sentry") == "Sentry not connected Connect Sentry"
+
+
+def test_what_the_host_lacks_is_said_in_place_of_a_button(site, vaultd):
+    vaultd.answers["Services"]["cards"][-1]["notSetUp"] = "An administrator has to register a client."
+    vaultd.answers["Services"]["cards"][0]["notSetUp"] = "An administrator has to register a client."
+    answer = site.get("/", COOKIE)
+    assert card_text(answer, "sentry") == "Sentry not set up An administrator has to register a client."
+    assert card_text(answer, "notion").endswith("An administrator has to register a client. Disconnect Notion")
 
 
 @pytest.mark.parametrize("left, shown", [(30, "ends in less than a minute"), (90, "ends in 1 minute"), (7000, "ends in 116 minutes"), (7300, "ends in 2 hours"),

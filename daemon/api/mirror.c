@@ -24,9 +24,9 @@
 #define AHEAD_USEC      (5 * 60 * USEC_PER_SEC)
 #define LOOK_LEAST_USEC (5 * USEC_PER_SEC)
 #define LOOK_MOST_USEC  (10 * 60 * USEC_PER_SEC)
-#define LOOKS_AT_ONCE   32U
+#define LOOKS_AT_ONCE   8U
 /* Of a user's sessions the newest are asked for. */
-#define SESSIONS_ASKED_MAX 50U
+#define SESSIONS_ASKED_MAX 20U
 /* Records that are visited in one turn of the loop at the start. */
 #define SLICE 512U
 
@@ -45,9 +45,13 @@ struct Mirrors {
         Fiber *keeper;
 };
 
-static bool is_mirrored(const Credential *c) {
-        return c->custody == CUSTODY_MIRROR && c->kind == CREDENTIAL_OAUTH &&
-               c->state == CREDENTIAL_ACTIVE && c->platform_credential_id && c->expires_usec > 0;
+/* What was made for another address than the service has now is nobody's to use any more (V8). */
+static bool is_mirrored(Manager *m, const Credential *c) {
+        const ServiceProfile *p = config_find_service(m->config, c->service);
+
+        return p && streq(p->url, c->upstream) && c->custody == CUSTODY_MIRROR &&
+               c->kind == CREDENTIAL_OAUTH && c->state == CREDENTIAL_ACTIVE && c->platform_credential_id &&
+               c->expires_usec > 0;
 }
 
 static int by_age(const void *a, const void *b) {
@@ -134,7 +138,7 @@ static int look_at_all(Manager *m, uid_t uid, bool *ret_is_over, uint64_t *ret_u
         for (size_t i = 0; i < n && r == 0 && !*ret_is_over; i++) {
                 bool lives = true;
 
-                if (!is_mirrored(list[i]))
+                if (!is_mirrored(m, list[i]))
                         continue;
                 if (time_left(list[i], now_realtime()) == 0) {
                         if (!is_asked)

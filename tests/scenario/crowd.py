@@ -2,7 +2,7 @@
 """Many connections of one user from several processes, and what became of each: for tests of what ends them.
 
 A `Crowd` is a number of processes under the user's uid. Each holds connections of four kinds: *idle*, *readers* (Token.Read in turn, one after
-the other, all the time), *waiters* (Connect.Start with `more`, at its first reply) and *starters* (Session.Start under way). `end()` stops them
+the other, all the time), *waiters* (Connect.Start with `more`, at its first reply, each of a service of its own: see `services()`) and *starters* (Session.Start under way). `end()` stops them
 and returns what they saw, with times of CLOCK_MONOTONIC, which all processes share.
 """
 
@@ -30,15 +30,15 @@ idle = [connect() for _ in range(n["idle"])]
 readers = [connect() for _ in range(n["readers"])]
 waiting = {}
 for i in range(n["waiters"]):
-    s = connect(); call(s, "io.vaultd.Connect.Start", {"service": "notion", "label": "w%d-%d" % (number, i)}, more=True)
+    s = connect(); call(s, "io.vaultd.Connect.Start", {"service": "w%d-%d" % (number, i)}, more=True)
     first = answer(s); assert first and first["parameters"]["state"] == "pending", first
     waiting[s] = "waiter"
 plan = None
 for i in range(n["starters"]):
     s = connect()
     if plan is None:
-        call(s, "io.vaultd.Session.Plan"); plan = answer(s)["parameters"]["digest"]
-    call(s, "io.vaultd.Session.Start", {"plan": plan}); waiting[s] = "starter"
+        call(s, "io.vaultd.Session.Plan", {"servers": ["notion"]}); plan = answer(s)["parameters"]["digest"]
+    call(s, "io.vaultd.Session.Start", {"servers": ["notion"], "plan": plan}); waiting[s] = "starter"
 seen = {"reads": [], "ended": [], "total": len(idle) + len(readers) + len(waiting)}
 print(json.dumps({"connections": seen["total"]}), flush=True)
 at = 0
@@ -59,6 +59,13 @@ for s in idle:
     call(s, "io.vaultd.WhoAmI"); seen["alive"] += bool(answer(s))
 print(json.dumps(seen), flush=True)
 """
+
+
+def services(world, n_processes, n_waiters):
+    """What waiters wait for: a user has one link to a service out at a time. For the next start of vaultd."""
+    for number in range(n_processes):
+        for i in range(n_waiters):
+            world.add_service(f"w{number}-{i}", f"[Service]\nName=w{number}-{i}\nTitle=Notion\nUrl={world.stack.url}\nAccountTool=notion-get-self\n")
 
 
 class Crowd:

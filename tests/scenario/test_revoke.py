@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from crowd import Crowd
+from crowd import Crowd, services
 from world import World, wait_for
 
 LIMITS = ("[Limits]\nConnections=2000\nCalls=2000\nStreams=2000\nFlows=1024\nFlowsPerMinute=65536\nCallsPerSecond=100000\nBytes=256M\n"
@@ -21,6 +21,7 @@ def reading():
     """A host where alice and bob may read tokens and each has notion connected."""
     with World(settings=LIMITS) as world:
         world.configure(policy=READERS)
+        services(world, 8, 5)
         world.restart_vaultd()
         for user in ("alice", "bob"):
             world.connect(user)

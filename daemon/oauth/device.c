@@ -158,7 +158,8 @@ static int poll_park(DevicePoll *p, const Vault *vault, const ServiceProfile *pr
 static int poll_ask(DevicePoll *p, const ServiceProfile *profile, const Flow *f, unsigned *ret_status,
                 json_object **ret_object) {
         Exchange x = { profile->title, "asking whether the code was approved",
-                { .url = f->authority.token_endpoint, .timeout_usec = POLL_TIMEOUT_USEC } };
+                { .url = f->authority.token_endpoint, .timeout_usec = POLL_TIMEOUT_USEC },
+                .profile = profile };
         Failure ignored = {};
         Buffer form = {};
         int r;

@@ -11,9 +11,6 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-/* How long a registration counts for good although somebody did not come back from the provider with it. */
-#define DOUBT_AGE_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
-
 static int client_preregistered(
                 const ServiceProfile *p, Discovery *d, Secret **ret_secret, Failure *failure) {
         _cleanup_(secret_freep) Secret *secret = NULL;
@@ -63,19 +60,6 @@ static int client_document(Oauth *o, const ServiceProfile *p, const Discovery *d
                 return -ENOMEM;
         }
         return 0;
-}
-
-/* Whether the registration in hand will do. unanswered: the client id of a flow whose user went to the provider and never came back, or NULL. */
-static bool client_is_good(const Client *c, const Discovery *d, const char *unanswered) {
-        uint64_t now = now_realtime();
-
-        if (c->secret_expires_usec != 0 && c->secret_expires_usec <= now + 60 * USEC_PER_SEC)
-                return false;
-        /* A server that has forgotten the client says so on a page of its own, and nobody tells us. */
-        if (streq_ptr(c->client_id, unanswered) && c->registered_usec + DOUBT_AGE_USEC <= now)
-                return false;
-        /* Some servers let a client ask for nothing else than what it was registered with. */
-        return !c->scope || scope_covers(c->scope, d->scope);
 }
 
 /* In place of the known one, if there is one. */
@@ -128,7 +112,7 @@ int client_ensure(Oauth *o, const ServiceProfile *p, Discovery *d, const char *r
         r = client_record_read(o->store, o->keyring, d->authority.issuer, redirect_uri, &known);
         if (r < 0 && r != -ENOENT)
                 return r;
-        if (known && client_is_good(known, d, unanswered))
+        if (known && registration_is_good(known, d->scope, unanswered, now_realtime()))
                 return client_use(known, d, ret_secret);
         if (!d->registration_endpoint)
                 return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,

@@ -7,12 +7,15 @@
  * server may choose another way of authentication than we named. An answer that names one which we do not have, or that
  * needs a secret and brings none, is no registration.
  *
- * registration_read() is a pure function of a foreign text. Who may call: client.c. */
+ * registration_read() and registration_is_good() are pure. Who may call: client.c. */
 
 #include <stdio.h>
 
 #include "oauth/device.h"
 #include "util/clock.h"
+
+/* How long a registration counts for good although somebody did not come back from the provider with it. */
+#define DOUBT_AGE_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
 
 int registration_choose_method(ClientAuth auth, const Discovery *d, bool has_secret, char **ret) {
         const char *method = !has_secret                      ? "none"
@@ -120,4 +123,14 @@ int registration_ask(Oauth *o, const ServiceProfile *p, const Discovery *d, cons
                 return exchange_failure(&x, failure,
                                 "the authorization server refused to register this host, HTTP %u", status);
         return r;
+}
+
+bool registration_is_good(const Client *c, const char *scope, const char *unanswered, uint64_t now_usec) {
+        if (c->secret_expires_usec != 0 && c->secret_expires_usec <= now_usec + 60 * USEC_PER_SEC)
+                return false;
+        /* A server that has forgotten the client says so on a page of its own, and nobody tells us. */
+        if (streq_ptr(c->client_id, unanswered) && c->registered_usec + DOUBT_AGE_USEC <= now_usec)
+                return false;
+        /* Some servers let a client ask for nothing else than what it was registered with. */
+        return !c->scope || scope_covers(c->scope, scope);
 }

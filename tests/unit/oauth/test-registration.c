@@ -93,6 +93,39 @@ static void secret_ends_when_the_answer_says(void **state) {
         }
 }
 
+static void registration_is_made_anew_when_it_will_not_do(void **state) {
+        const uint64_t now = UINT64_C(1800000000) * USEC_PER_SEC, hour = UINT64_C(3600) * USEC_PER_SEC;
+        const struct {
+                uint64_t expires, registered;
+                const char *registered_scope, *scope, *unanswered;
+                bool is_good;
+        } rows[] = {
+                { 0, now - hour, "read", "read", NULL, true },
+                { now + hour, now - hour, "read", "read", NULL, true },
+                { now + USEC_PER_SEC, now - hour, "read", "read", NULL,
+                                false }, /* its secret ends while somebody consents */
+                { now - hour, now - 2 * hour, NULL, NULL, NULL, false },
+                { 0, now - 23 * hour, "read", "read", "c", true },
+                { 0, now - 25 * hour, "read", "read", "c", false },
+                { 0, now - 25 * hour, "read", "read", "other", true }, /* somebody else's doubt */
+                { 0, 0, "read", "read", "c", false }, /* a record of before times were kept */
+                { 0, now - hour, "read write", "write", NULL, true },
+                { 0, now - hour, "read", "read write", NULL, false },
+                { 0, now - hour, NULL, "read write", NULL, true }, /* nothing was said of scopes */
+                { 0, now - hour, "read", NULL, NULL, true },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                const Client c = { .client_id = (char *)"c",
+                        .scope = (char *)rows[i].registered_scope,
+                        .registered_usec = rows[i].registered,
+                        .secret_expires_usec = rows[i].expires };
+
+                if (registration_is_good(&c, rows[i].scope, rows[i].unanswered, now) != rows[i].is_good)
+                        fail_msg("row %zu", i);
+        }
+}
+
 static void pushed_request_has_a_name_or_is_none(void **state) {
         static const struct {
                 unsigned status;
@@ -124,6 +157,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(answer_decides_over_the_way_of_authentication),
                 cmocka_unit_test(secret_ends_when_the_answer_says),
+                cmocka_unit_test(registration_is_made_anew_when_it_will_not_do),
                 cmocka_unit_test(pushed_request_has_a_name_or_is_none),
         };
 

@@ -17,7 +17,7 @@ CODES = {
     "AccountChanged": 1, "PlanChanged": 1, "UpstreamFailed": 6, "PlatformFailed": 6, "NotConfigured": 1, "LimitExceeded": 1,
     "StoreFull": 1, "Damaged": 1, "Internal": 1, "ErrorOfALaterVersion": 1,
 }
-COMMANDS = ["status", "whoami", "services", "connect", "claim", "check", "disconnect", "session start", "session list", "session show", "doctor"]
+COMMANDS = ["status", "whoami", "services", "connect", "claim", "check", "disconnect", "web", "session start", "session list", "session show", "doctor"]
 STATUS = {"uid": 1001, "user": "alice", "vault": WHOAMI["vault"], "connections": [], "flows": [], "logins": [], "platform": True}
 SESSION = {"id": "sess_1", "title": "T", "status": "idle", "created": 1_800_000_000_000_000, "vaultIds": ["vlt_1"],
            "servers": ["notion"], "accounts": ["Alice"], "agent": "agent_1", "agentVersion": 3, "environment": "env_1"}

@@ -58,6 +58,8 @@ def test_nonsense_reply_is_exit_1(name):
     ("claim x", "Connect.Claim", {}),
     ("check", "Connect.Check", {"results": [{"service": "x", "label": "default"}]}),
     ("disconnect x", "Connect.Disconnect", {"title": "X"}),
+    ("web --end", "Page.End", {}),
+    ("web --confirm x", "Page.Confirm", {"title": "X"}),
     ("session start --yes", "Session.Plan", {"digest": "d"}),
     ("session start --yes", "Session.Plan", {"digest": "d", "vault": "v", "model": "m", "servers": [
         {"title": "N", "account": "a", "toolsOn": [{}], "toolsAsk": []}]}),

@@ -13,7 +13,7 @@ import pytest
 from logins import Login
 from world import SANITIZER, UIDS, World, as_user, wait_for
 
-AUTHORITY = ("connect notion --no-browser", "claim AAAA-AAAA", "disconnect notion --yes", "token notion")
+AUTHORITY = ("connect notion --no-browser", "claim AAAA-AAAA --account x", "disconnect notion --yes", "token notion")
 USE = ("whoami", "status", "services", "doctor", "session list")
 
 

@@ -105,8 +105,8 @@ const Command command_check = {
         .name = "check",
         .synopsis = "[SERVICE] [--as LABEL] [--tool NAME]",
         .summary = "Ask the services whether your connections work",
-        .help = "Says valid, invalid or unknown of each connection, and why. Exits with 3 when one\n"
-                "is invalid, and else with 6 when one could not be tried.\n\n"
+        .help = "Says valid, invalid or unknown of each connection, and why. Exits with 3 when\n"
+                "one is invalid, and else with 6 when one could not be tried.\n\n"
                 "  --as LABEL   The account with this label\n"
                 "  --tool NAME  Also call this tool of the service, without arguments; policy\n"
                 "               must have it on\n\n"

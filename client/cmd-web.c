@@ -125,13 +125,14 @@ const Command command_web = {
         .name = "web",
         .synopsis = "[--no-browser | --confirm CODE | --end]",
         .summary = "Show your services on a page in the browser",
-        .help = "Prints a link that opens the page once: what is connected, as whom, and buttons to\n"
-                "connect and disconnect. Needs a host whose pages are published under https.\n"
-                "What you begin there ends here: connections with vaultctl claim, disconnects with\n"
-                "--confirm. The page closes after ten minutes without use, and when you log out.\n\n"
+        .help = "Prints a link that opens the page once: what is connected, as whom, and\n"
+                "buttons to connect and disconnect. Needs a host whose pages are published\n"
+                "under https. What you begin there ends here: a connection with vaultctl\n"
+                "claim, a disconnect with --confirm. The page closes after ten minutes without\n"
+                "use, and when you log out.\n\n"
                 "  --no-browser    Only print the link; start neither $BROWSER nor xdg-open. Where\n"
-                "                  one is started the page also asks for a code, which is printed\n"
-                "                  here, since other users can read the command line of a browser\n"
+                "                  one is started the page also asks for a code, printed here,\n"
+                "                  since other users can read the command line of a browser\n"
                 "  --confirm CODE  Disconnect what the page was asked to disconnect; - reads the\n"
                 "                  code from standard input\n"
                 "  --end           Close the page in every browser\n\n"

@@ -55,7 +55,7 @@ def test_nonsense_reply_is_exit_1(name):
     ("services", "Services", {"services": [{"name": "x"}]}),
     ("session list", "Session.List", {"sessions": [{"id": 4}]}),
     ("session show x", "Session.Show", {"session": {"id": "x"}}),
-    ("claim x", "Connect.Claim", {}),
+    ("claim x --account a", "Connect.Claim", {}),
     ("check", "Connect.Check", {"results": [{"service": "x", "label": "default"}]}),
     ("disconnect x", "Connect.Disconnect", {"title": "X"}),
     ("web --end", "Page.End", {}),

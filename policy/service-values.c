@@ -81,9 +81,9 @@ int value_client_auth(
 
 int value_account_source(
                 const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
-        static const char *const words[] = {
-                [ACCOUNT_SOURCE_AUTO] = "auto", [ACCOUNT_SOURCE_TOKEN] = "token", [ACCOUNT_SOURCE_NONE] = "none"
-        };
+        static const char *const words[] = { [ACCOUNT_SOURCE_AUTO] = "auto",
+                [ACCOUNT_SOURCE_TOKEN] = "token",
+                [ACCOUNT_SOURCE_NONE] = "none" };
         int i = word_index(value, words, ELEMENTSOF(words));
 
         if (i < 0)

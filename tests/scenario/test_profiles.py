@@ -293,21 +293,20 @@ def test_graphql_tells_whose_account_it_is(services, variant):
         services.world.restart_vaultd()
 
 
-@pytest.mark.parametrize("form", [False, True])
-def test_device_flow_where_everything_is_http_200(services, variant, form):
+def test_device_flow_where_everything_is_http_200_and_a_form(services, variant):
     allowed = services.world.root / "accounts"
     allowed.write_text("alice 583231\n")
     variant("github", "Device=yes", f"DeviceEndpoint={services.ready['github']['origin']}/login/device/code", f"AccountMatch={allowed}")
-    services.order("github", trouble={"device": "authorization_pending", "form": form})
+    services.order("github", trouble={"device": "authorization_pending", "form": True})
     terminal = services.world.converse("alice", "connect", "github", "--device", "--yes")
     prompt = terminal.hear()
     assert prompt["state"] == "pending" and prompt["userCode"] == "WDJB-MJHT", prompt
     polled = lambda: [call["polled"] for call in services.state("github")["calls"] if "polled" in call]     # noqa: E731
     before = len(polled())
     wait_for(lambda: len(polled()) > before, what="nobody polls")
-    services.order("github", trouble={"device": "slow_down", "form": form})
+    services.order("github", trouble={"device": "slow_down", "form": True})
     wait_for(lambda: "slow_down" in polled(), what="nobody polls any more")
-    services.order("github", trouble={"device": "approved", "form": form})
+    services.order("github", trouble={"device": "approved", "form": True})
     assert [terminal.hear(30)["state"], terminal.hear(30)["state"]] == ["quarantined", "connected"]
     assert terminal.end()[0] == 0
     services.order("github", trouble={})

@@ -75,7 +75,7 @@ def finish(terminal, code=None):
 
 def test_uid_is_as_good_as_a_name(matched):
     write(matched.file, {"1001": [CAROL], "alice": [ALICE], "bob": [BOB]})
-    assert by_page(matched, CAROL)[0] == 0
+    assert by_page(matched, CAROL, "--replace-account")[0] == 0
     assert by_page(matched, ALICE, "--replace-account")[0] == 0
     assert by_page(matched, BOB, "--replace-account")[0] == 4
 
@@ -93,7 +93,7 @@ def test_file_that_cannot_be_believed_lets_nobody_in(matched, fault, words):
 
 def test_change_of_the_file_holds_at_the_claim(matched):
     """Between consent and claim lie up to ten minutes."""
-    terminal, page = matched.park("alice")
+    terminal, page = matched.park("alice", None, "--replace-account")
     assert terminal.hear()["state"] == "quarantined"
     write(matched.file, {"bob": [BOB]})
     terminal.say(page["ids"]["claim-code"])
@@ -105,7 +105,7 @@ def test_change_of_the_file_holds_at_the_claim(matched):
 
 def test_way_that_was_switched_off_holds_at_the_claim(matched):
     for way, switch in (("paste", "PasteBack=no\nDevice=yes\n"), ("device", "Device=no\n")):
-        terminal = matched.converse("alice", "connect", "notion", "--" + way)
+        terminal = matched.converse("alice", "connect", "notion", "--" + way, "--replace-account")
         begun = terminal.hear()
         if way == "paste":
             terminal.say(agree_and_copy(matched, begun["authorizationUrl"], ALICE))
@@ -143,7 +143,7 @@ def test_tokens_by_hand_are_matched_too():
 
 def test_claim_that_names_an_account_needs_both_to_be_right(matched):
     """A script says whom it expects; which of the two was wrong is not told, and each wrong one is a try."""
-    terminal, page = matched.park("alice")
+    terminal, page = matched.park("alice", None, "--replace-account")
     terminal.hear()
     terminal.kill()
     code = page["ids"]["claim-code"]
@@ -155,7 +155,7 @@ def test_claim_that_names_an_account_needs_both_to_be_right(matched):
 
 
 def test_grant_of_the_page_is_not_claimed_by_its_account_alone(matched):
-    terminal, page = matched.park("alice")
+    terminal, page = matched.park("alice", None, "--replace-account")
     terminal.hear()
     terminal.kill()
     assert matched.json("alice", "claim", "--account", account_id(ALICE), code=1)["error"] == "io.vaultd.NotFound"

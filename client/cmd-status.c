@@ -150,6 +150,23 @@ static int print_logins(const Context *c, json_object *logins, Fault *fault) {
         return 0;
 }
 
+/* A page that one does not know of is worth a look. A vaultd of before there were any says nothing. */
+static void print_pages(const Context *c, json_object *reply) {
+        int64_t n;
+
+        if (json_get_int64(reply, "pages", &n) < 0 || n < 1)
+                return;
+        say(c, "%s", "");
+        if (n == 1)
+                say(c, "The page of your services is open in a browser. To close it, run: vaultctl web "
+                       "--end");
+        else
+                say(c,
+                                "The page of your services is open in %lld browsers. To close it, run: "
+                                "vaultctl web --end",
+                                (long long)n);
+}
+
 static ExitCode run(const Context *c, const Arguments *a) {
         _cleanup_(fault_done) Fault fault = {};
         _cleanup_(json_putp) json_object *reply = NULL;
@@ -165,6 +182,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
         else if (print_summary(c, reply, &fault) < 0 || print_connections(c, connections, &fault) < 0 ||
                         print_flows(c, flows, &fault) < 0 || print_logins(c, logins, &fault) < 0)
                 return fault_report(c, &fault);
+        else
+                print_pages(c, reply);
         return EXIT_CODE_DONE;
 }
 

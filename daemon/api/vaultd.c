@@ -10,6 +10,7 @@
 #include "api/choice.h"
 #include "api/history.h"
 #include "api/logins.h"
+#include "api/visits.h"
 #include "store/recovery.h"
 #include "util/clock.h"
 #include "util/fiber.h"
@@ -128,8 +129,9 @@ static json_object *credential_to_json(Manager *m, const Credential *c) {
         json_object *o = json_build("service", 's', c->service, "title", 's', p ? p->title : c->service,
                         "label", 's', c->label, "account", 'o',
                         account_to_json(c->account_id ?: "", c->account_name ?: ""), "kind", 's',
-                        credential_kind_to_string(c->kind), "state", 's', state, "reason", 's', reason, "custody", 's',
-                        custody_to_string((Custody)c->custody), "variable", 's', c->variable, NULL);
+                        credential_kind_to_string(c->kind), "state", 's', state, "reason", 's', reason,
+                        "custody", 's', custody_to_string((Custody)c->custody), "variable", 's', c->variable,
+                        NULL);
 
         if (o && c->expires_usec > 0)
                 (void)json_add_int64(o, "expires", (int64_t)c->expires_usec);
@@ -151,8 +153,8 @@ static int status_connections(Manager *m, const Vault *vault, json_object *array
 static json_object *flow_to_json(Manager *m, const Flow *f) {
         const ServiceProfile *p = config_find_service(m->config, f->service);
         json_object *o = json_build("flow", 's', f->id, "service", 's', f->service, "title", 's',
-                        p ? p->title : f->service, "state", 's', flow_state_to_string(f->state), "expires", 'i',
-                        (int64_t)f->expires_usec, NULL);
+                        p ? p->title : f->service, "state", 's', flow_state_to_string(f->state), "expires",
+                        'i', (int64_t)f->expires_usec, NULL);
 
         if (o && f->state == FLOW_QUARANTINED)
                 (void)json_add(o, "account", account_to_json(f->account_id, f->account_name));
@@ -206,7 +208,8 @@ static int method_status(Call *call, json_object *parameters, void *userdata) {
         if (r == 0) {
                 json_object *reply = json_build("uid", 'i', (int64_t)uid, "user", 's', user, "connections",
                                 'o', TAKE_PTR(connections), "flows", 'o', TAKE_PTR(flows), "logins", 'o',
-                                TAKE_PTR(logins), "platform", 'b', m->platform != NULL, NULL);
+                                TAKE_PTR(logins), "platform", 'b', m->platform != NULL, "pages", 'i',
+                                (int64_t)visits_count(m->visits, uid, now_monotonic()), NULL);
 
                 if (reply && vault)
                         (void)json_add(reply, "vault", vault_to_json(vault->id, vault->state));

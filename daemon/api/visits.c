@@ -401,6 +401,11 @@ int visits_confirm(
         return -EACCES;
 }
 
+unsigned visits_count(Visits *v, uid_t uid, uint64_t now_usec) {
+        settle(v, now_usec);
+        return count_open(v, uid);
+}
+
 static bool is_of(const Visit *visit, const void *uid) {
         return visit->uid == *(const uid_t *)uid;
 }

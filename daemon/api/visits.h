@@ -57,6 +57,8 @@ int visits_offer(Visits *v, const char *cookie, const char *service, const char 
 int visits_confirm(
                 Visits *v, uid_t uid, const char *code, uint64_t now_usec, Offer *ret, unsigned *ret_tries);
 
+/* How many visits of that uid are open. */
+unsigned visits_count(Visits *v, uid_t uid, uint64_t now_usec);
 /* What ends, links with it; the number of visits. */
 unsigned visits_end(Visits *v, uid_t uid);
 unsigned visits_end_of_login(Visits *v, uid_t uid, uint32_t audit_session);

@@ -142,7 +142,8 @@ static int enter(Manager *m, Call *call, const EnterParameters *p, Visitor *v, F
         r = visits_enter(m->visits, p->ticket, p->code, p->former, now_monotonic(), &cookie, &tries);
         if (r != 0)
                 return enter_refused(r, tries, failure);
-        visit_record(v, (AuditEvent){ .kind = AUDIT_PAGE_OPENED, .verdict = "done" });
+        /* Not "done": who opens pages in a loop pays for the records out of the own budget. */
+        visit_record(v, (AuditEvent){ .kind = AUDIT_PAGE_OPENED, .verdict = "admitted" });
         r = call_reply(call, json_build("visit", 's', cookie, "expires", 'i',
                                              (int64_t)(now_realtime() + VISIT_LIFE_USEC), NULL));
         explicit_bzero(cookie, strlen(cookie));
@@ -296,7 +297,7 @@ static int offer(Manager *m, Call *call, const FormParameters *p, const Visitor 
         if (r < 0)
                 return r;
         visit_record(v, (AuditEvent){ .kind = AUDIT_DISCONNECT_OFFERED,
-                                        .verdict = "done",
+                                        .verdict = "admitted",
                                         .service = c->service,
                                         .account = c->account_name,
                                         .object = c->id });

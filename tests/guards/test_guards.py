@@ -6,7 +6,7 @@ import pathlib
 
 import table
 
-IDS = {f"T{n}" for n in (1, 2, 3, 4, 5, 6, 7, 12, 13, 25, 26, 28, 38)} | {f"I{n}" for n in range(1, 10)}
+IDS = {f"T{n}" for n in (1, 2, 3, 4, 5, 6, 7, 12, 13, 25, 26, 28, 29, 34, 38)} | {f"I{n}" for n in range(1, 10)}
 
 
 def test_every_row_finds_its_guard_once_and_its_tests():

@@ -238,6 +238,8 @@ def test_a_restart_of_vaultd_ends_every_page(world):
 
 def test_a_user_has_four_pages_at_once(world):
     cookies = [world.enter("alice") for _ in range(4)]
+    assert world.json("alice", "status")["pages"] == 4 and world.json("bob", "status")["pages"] == 0
+    assert "open in 4 browsers" in world.vaultctl("alice", "status").stdout and "browser" not in world.vaultctl("bob", "status").stdout
     refused = world.json("alice", "web", "--no-browser", code=1)
     assert refused["error"] == "io.vaultd.LimitExceeded" and refused["hint"] == "Run: vaultctl web --end"
     assert world.enter("bob")

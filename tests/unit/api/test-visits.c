@@ -194,7 +194,10 @@ static void what_ends_is_the_users_alone(void **state) {
         bool takes_code;
         uid_t uid;
 
+        assert_int_equal(visits_count(v, ALICE, START), 2);
+        assert_int_equal(visits_count(v, ALICE, START + VISIT_IDLE_USEC - 1), 2);
         assert_int_equal(visits_end(v, ALICE), 2);
+        assert_int_equal(visits_count(v, ALICE, START), 0);
         assert_false(is_open(v, first, START, ALICE));
         assert_false(is_open(v, second, START, ALICE));
         assert_int_equal(visits_look(v, ticket, START, &uid, &takes_code, &until), -ENOENT);

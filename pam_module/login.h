@@ -23,7 +23,8 @@ typedef struct LoginFailure {
 } LoginFailure;
 
 /* Registers the login before deadline_usec (CLOCK_MONOTONIC). 0 and the malloc()ed id of the login session: 1 to 128
- * characters of A-Z a-z 0-9 - _ . only, and what vaultd has to say to the user, lines of any text (malloc()ed; NULL: nothing); or -errno with *ret_failure filled. The listener must be root or our own
+ * characters of A-Z a-z 0-9 - _ . only, and
+ * what vaultd has to say to the user, lines of any text (malloc()ed; NULL: nothing); or -errno with *ret_failure filled. The listener must be root or our own
  * effective uid. */
 int login_open(const char *socket, const Login *login, uint64_t deadline_usec, char **ret_session,
                 char **ret_notice, LoginFailure *ret_failure);

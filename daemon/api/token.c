@@ -10,8 +10,8 @@
  *
  * git and shells call this again and again, so it is answered in the loop, without a fiber, whenever nothing has to be waited
  * for: the caller's name was looked up a moment ago and its vault is open. Every other case (first call, closed vault, name that
- * changed, a token in its last minute) takes the way of all methods. The vault and the credential are read and opened each time; nothing is kept between
- * two calls, least of all across users (T20).
+ * changed, a token in its last minute) takes the way of all methods. The vault and the credential are read and opened each time;
+ * nothing is kept between two calls, least of all across users (T20).
  *
  * The answer is written by hand and not through json-c: its copies of the token would stay behind in the heap. */
 
@@ -194,7 +194,8 @@ static int read_at_once(Manager *m, Call *call, const ReadParameters *q) {
         return r < 0 ? r : r != READ_WAITS;
 }
 
-/* A read that has to wait: for NSS, for a vault to be made, or for a token to be refreshed. The parameters are the message's, which lives as long as the call. */
+/* A read that has to wait: for NSS, for a vault to be made, or for a token to be refreshed. The parameters are the message's, which lives as
+ * long as the call. */
 typedef struct ReadWait {
         Manager *manager;
         Call *call;

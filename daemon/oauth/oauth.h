@@ -122,10 +122,10 @@ bool oauth_can_refresh(const Credential *credential);
 bool oauth_token_is_new(const Credential *credential);
 /* There is one, and its time is not over as far as the service told. */
 bool credential_token_is_good(const Credential *credential);
-/* On a fiber: refreshes the token when it is due; least_usec: also when it has less time than that, or than half its life. Any number of callers with the same grant cause one refresh; each may be cancelled. Vault and
- * credential, which must be active, are replaced by what is stored then. 0: the token is the best there is: one that is good is used to its end when no
- * new one can be had. FAILED: NOT_CONNECTED, the grant has ended, and its record says so; UPSTREAM, not now. -EKEYREVOKED: the vault was closed or
- * its credentials taken out of use meanwhile. */
+/* On a fiber: refreshes the token when it is due; least_usec: also when it has less time than that, or than half its life. Any number of callers
+ * with the same grant cause one refresh; each may be cancelled. Vault and credential, which must be active, are replaced by what is stored then. 0: the
+ * token is the best there is: one that is good is used to its end when no new one can be had. FAILED: NOT_CONNECTED, the grant has ended, and its
+ * record says so; UPSTREAM, not now. -EKEYREVOKED: the vault was closed or its credentials taken out of use meanwhile. */
 int oauth_fresh_token(Oauth *o, Vault **vault, Credential **credential, uint64_t least_usec, Failure *failure);
 /* On a fiber: the service refused the credential's token, as it is in hand (HTTP 401). 0: there is another one by now, worth one more try. FAILED as
  * above; UPSTREAM also when there was a refresh within the last minute: however often a service refuses, that is what there is. */

@@ -33,7 +33,7 @@ typedef struct Failure {
         char *state;                 /* VAULT_CLOSED */
         char *pinned, *offered;      /* ACCOUNT_CHANGED */
         int64_t tries_left;          /* CLAIM */
-        int64_t status, retry_after; /* PLATFORM; -1: not told. status also of UPSTREAM, where the answer to a token was not what was asked for; 0: not told */
+        int64_t status, retry_after; /* PLATFORM; -1: not told. status: also of UPSTREAM, of an answer that was not what was asked for */
         char *request_id;            /* PLATFORM */
         char *record;                /* DAMAGED */
 } Failure;

@@ -141,6 +141,13 @@ static void wrong_values_are_faults(void **state) {
                 { "[Http]\nAllowPrivate=a.test\n",
                                 "2: AllowPrivate= expects host:port separated by blanks (an IPv6 "
                                 "address in brackets, no wildcards)" },
+                /* No plain http, and no range of ports, in whatever build. */
+                { "[Http]\nAllowPrivate=http://localhost:1\n",
+                                "2: AllowPrivate= expects host:port separated by blanks (an IPv6 "
+                                "address in brackets, no wildcards)" },
+                { "[Http]\nAllowPrivate=localhost:*\n",
+                                "2: AllowPrivate= expects host:port separated by blanks (an IPv6 "
+                                "address in brackets, no wildcards)" },
                 { "[Http]\nAllowPrivate=*:443\n",
                                 "2: AllowPrivate= expects host:port separated by blanks (an IPv6 "
                                 "address in brackets, no wildcards)" },

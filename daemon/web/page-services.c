@@ -234,7 +234,7 @@ void page_services(HtmlWriter *w, const char *nonce, const ApiServices *s, uint6
                         s->host);
         if (s->n_cards == 0)
                 html_put(w, "<p id=\"message\">No services are set up on this host.</p>\n");
-        html_put(w, "<ul class=\"cards\" id=\"cards\">\n");
+        html_put(w, "<ul class=\"cards\" id=\"cards\" role=\"list\">\n");
         for (size_t i = 0; i < s->n_cards; i++)
                 put_card(w, s, i, now_usec);
         html_put(w, "</ul>\n");

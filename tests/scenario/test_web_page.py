@@ -12,7 +12,7 @@ import pytest
 from logins import Login
 from needles import ProcessSampler, Searcher
 from page_world import PageWorld
-from world import UIDS, World, as_user, wait_for
+from world import UIDS, as_user, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -289,19 +289,18 @@ def give_up(world, user):
         world.caller(user).reply("io.vaultd.Connect.Cancel", {"flow": flow["flow"]})
 
 
-def test_what_a_page_begins_is_its_users_and_needs_the_claim(world):
+def test_what_a_page_begins_is_its_users_and_needs_the_claim(world, chromium):
     cookie = world.enter("alice")
     answer = begin(world, cookie, label="work")
     assert answer.status == 303 and answer.headers["Location"].startswith(world.origin + "/connect/")
     flow, = world.json("alice", "status")["flows"]
     assert flow["service"] == "notion" and flow["state"] == "pending" and world.json("bob", "status")["flows"] == []
-    with world.chromium() as browser:
-        window = browser.person()
-        window.open(answer.headers["Location"]).click("#continue button")
-        window.write('input[name="login"]', "alice@notion.test")
-        window.click("#login button")
-        window.click("#consent button")
-        code = window.text("#claim-code")
+    window = chromium.person()
+    window.open(answer.headers["Location"]).click("#continue button")
+    window.write('input[name="login"]', "alice@notion.test")
+    window.click("#login button")
+    window.click("#consent button")
+    code = window.text("#claim-code")
     assert world.claim("bob", code, "alice@notion.test", want=None)["error"] == "io.vaultd.NotFound"
     assert world.json("alice", "status")["connections"] == []
     assert world.claim("alice", code)["label"] == "work"
@@ -419,7 +418,15 @@ def test_no_log_or_file_has_a_link_cookie_word_or_code(world):
     give_up(world, "alice")
 
 
-def test_without_https_vaultctl_says_what_is_missing():
-    with World(platform=False) as world:
+def test_without_https_vaultctl_says_what_is_missing(world):
+    file = world.root / "etc/vaultd.conf"
+    written = file.read_text()
+    file.write_text(written.replace(f"ExternalUrl={world.origin}\n", ""))
+    world.restart_vaultd()
+    try:
         refused = world.json("alice", "web", code=1)
-        assert refused["error"] == "io.vaultd.NotConfigured" and "ExternalUrl=" in refused["message"] and "man vaultd-web" in refused["hint"]
+    finally:
+        file.write_text(written)
+        world.restart_vaultd()
+    assert refused["error"] == "io.vaultd.NotConfigured" and "ExternalUrl=" in refused["message"] and "man vaultd-web" in refused["hint"]
+    assert world.link("alice")

@@ -242,6 +242,8 @@ static int config_read_services(Config *c, const SourceRoots *roots, FaultList *
         int r;
 
         r = source_read_all(roots, "services.d", NULL, faults, &list);
+        if (r >= 0)
+                r = source_check_drop_in_folders(roots, "services.d", faults);
         for (size_t i = 0; i < list.n_sources && r >= 0; i++) {
                 _cleanup_(drop_ins_done) DropIns drop_ins = {};
                 _cleanup_(ini_file_done) IniFile ini = {};

@@ -289,9 +289,55 @@ int source_read_all(const SourceRoots *roots, const char *folder, const char *na
         return 0;
 }
 
+/* Whether root/folder has something of that name. */
+static bool source_exists(const char *root, const char *folder, const char *name, size_t n) {
+        _cleanup_(freep) char *path = NULL;
+        struct stat st;
+
+        if (asprintf(&path, "%s/%s/%.*s", root, folder, (int)n, name) < 0) {
+                path = NULL;
+                return true; /* no fault for want of memory */
+        }
+        return lstat(path, &st) == 0;
+}
+
+int source_check_drop_in_folders(const SourceRoots *roots, const char *folder, FaultList *faults) {
+        const char *const both[] = { roots->admin_dir, roots->vendor_dir };
+
+        for (size_t i = 0; i < ELEMENTSOF(both); i++) {
+                _cleanup_(freep) char *path = NULL;
+                _cleanup_(closedirp) DIR *d = NULL;
+                const struct dirent *entry;
+
+                if (asprintf(&path, "%s/%s", both[i], folder) < 0) {
+                        path = NULL;
+                        return -ENOMEM;
+                }
+                d = opendir(path);
+                while (d && (entry = readdir(d))) {
+                        size_t n = strlen(entry->d_name);
+                        _cleanup_(freep) char *shown = NULL;
+
+                        if (entry->d_name[0] == '.' || n <= strlen(".conf.d") ||
+                                        !streq(entry->d_name + n - strlen(".conf.d"), ".conf.d"))
+                                continue;
+                        n -= strlen(".d");
+                        if (source_exists(roots->admin_dir, folder, entry->d_name, n) ||
+                                        source_exists(roots->vendor_dir, folder, entry->d_name, n))
+                                continue;
+                        shown = printable(entry->d_name, 128);
+                        if (!shown)
+                                return -ENOMEM;
+                        fault_add(faults, path, 0, "%s belongs to no file: there is no %.*s", shown,
+                                        (int)(strlen(shown) - strlen(".d")), shown);
+                }
+        }
+        return 0;
+}
+
 /* A folder on the way to a file: who may not rename or remove what root has in it cannot exchange it. */
-static bool source_folder_is_believed(
-                const struct stat *st, bool is_last, bool is_trusting_owner, const char *path, FaultList *faults) {
+static bool source_folder_is_believed(const struct stat *st, bool is_last, bool is_trusting_owner,
+                const char *path, FaultList *faults) {
         struct stat shown = *st;
 
         if (!is_last && (st->st_mode & S_ISVTX))
@@ -300,8 +346,8 @@ static bool source_folder_is_believed(
 }
 
 /* Opens the folder that the path's last part is in. FAILED with a fault. */
-static int source_open_parent(
-                const char *path, bool is_trusting_owner, FaultList *faults, int *ret_fd, const char **ret_name) {
+static int source_open_parent(const char *path, bool is_trusting_owner, FaultList *faults, int *ret_fd,
+                const char **ret_name) {
         _cleanup_(closep) int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         for (const char *p = path + 1;; p += strcspn(p, "/") + 1) {

@@ -33,6 +33,10 @@ int source_read_all(const SourceRoots *roots, const char *folder, const char *na
                 SourceList *ret);
 void source_list_done(SourceList *l);
 
+/* Whether each NAME.conf.d of that folder, in either root, has a NAME.conf in one of them, masked or not: one that has none was mistyped, and what it
+ * says would be without effect. Faults; -ENOMEM. */
+int source_check_drop_in_folders(const SourceRoots *roots, const char *folder, FaultList *faults);
+
 /* Reads one file that a setting names, by an absolute path. Believed like the others, and so is every folder on the way (a sticky one, as
  * /tmp is, may be writable, but not the last). Nothing is followed. 0 with a malloc()ed, NUL-ended text; FAILED with one fault; -ENOMEM. */
 int source_read_path(const char *path, bool is_trusting_owner, FaultList *faults, char **ret_text,

@@ -442,6 +442,20 @@ static void faulty_drop_ins_are_faults(void **state) {
                 }
                 tree_close(&t);
         }
+        /* A folder that was mistyped would be without effect. One of a file that is masked is. */
+        Tree orphan;
+        tree_open(&orphan);
+        tree_write(&orphan, "vendor/services.d/x.conf", HEAD);
+        tree_write(&orphan, "admin/services.d/xx.conf.d/a.conf", "[Service]\nTitle=Y\n");
+        assert_int_equal(tree_load(&orphan), -EINVAL);
+        assert_single_fault(
+                        &orphan, "admin/services.d:0: xx.conf.d belongs to no file: there is no xx.conf");
+        tree_write(&orphan, "vendor/services.d/xx.conf", "[Service]\nName=y\nUrl=https://y.test/mcp\n");
+        assert_int_equal(tree_load(&orphan), 0);
+        tree_write(&orphan, "admin/services.d/xx.conf", "");
+        assert_int_equal(tree_load(&orphan), 0);
+        tree_close(&orphan);
+
         /* Two sound halves that do not go together are named at the file that they belong to. */
         Tree t;
         tree_open(&t);

@@ -41,6 +41,7 @@ Credential *sample_credential(uid_t uid, const char *service, const char *label)
         c->resource = strdup("https://mcp.example");
         c->authority = sample_authority();
         c->scope = strdup("read write");
+        c->asked_scope = strdup("read write admin");
         c->account_id = strdup("account-7");
         c->account_name = strdup("Zo\xc3\xab");
         c->created_usec = 1234567890123456;
@@ -84,6 +85,8 @@ Flow *sample_flow(const Vault *v, uint8_t fill) {
         f->upstream = strdup("https://mcp.example/mcp");
         f->resource = strdup("https://mcp.example");
         f->scope = strdup("read");
+        f->asked_scope = strdup("read write");
+        f->pushed_endpoint = strdup("https://issuer.example/par");
         f->redirect_uri = strdup("http://127.0.0.1:876/callback/x");
         f->authority = sample_authority();
         f->state = FLOW_QUARANTINED;
@@ -102,6 +105,7 @@ Flow *sample_flow(const Vault *v, uint8_t fill) {
         f->client_secret = secret_of("client-secret-canary");
         f->access_token = secret_of("access-token-canary");
         f->refresh_token = secret_of("refresh-token-canary");
+        f->device_code = secret_of("device-code-canary");
         return f;
 }
 
@@ -113,6 +117,8 @@ Client *sample_client(void) {
         c->redirect_uri = strdup("http://127.0.0.1:876/callback/x");
         c->client_id = strdup("client-1");
         c->auth_method = strdup("client_secret_basic");
+        c->scope = strdup("read");
+        c->registered_usec = 98;
         c->secret_expires_usec = 99;
         c->client_secret = secret_of("client-secret-canary");
         c->registration_access_token = secret_of("registration-canary");

@@ -70,6 +70,7 @@ static void credential_round_trips(void **state) {
         SAME_TEXT(resource);
         SAME_AUTHORITY();
         SAME_TEXT(scope);
+        SAME_TEXT(asked_scope);
         SAME_TEXT(account_id);
         SAME_TEXT(account_name);
         SAME_NUMBER(created_usec);
@@ -197,6 +198,8 @@ static void flow_round_trips(void **state) {
         SAME_TEXT(upstream);
         SAME_TEXT(resource);
         SAME_TEXT(scope);
+        SAME_TEXT(asked_scope);
+        SAME_TEXT(pushed_endpoint);
         SAME_TEXT(redirect_uri);
         SAME_AUTHORITY();
         SAME_NUMBER(state);
@@ -211,6 +214,7 @@ static void flow_round_trips(void **state) {
         SAME_TEXT(account_name);
         SAME_NUMBER(token_expires_usec);
         SAME_SECRET(state_text);
+        SAME_SECRET(device_code);
         SAME_SECRET(code_verifier);
         SAME_SECRET(client_secret);
         SAME_SECRET(access_token);
@@ -228,6 +232,8 @@ static void client_round_trips(void **state) {
         SAME_TEXT(redirect_uri);
         SAME_TEXT(client_id);
         SAME_TEXT(auth_method);
+        SAME_TEXT(scope);
+        SAME_NUMBER(registered_usec);
         SAME_NUMBER(secret_expires_usec);
         SAME_SECRET(client_secret);
         SAME_SECRET(registration_access_token);

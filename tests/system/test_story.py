@@ -54,11 +54,13 @@ def test_connection_is_claimed_from_another_login_of_the_same_user_alone(people)
     begin = "vaultctl --json connect notion --page --no-browser < /dev/null; test $? = 3"
     with people.converse("alice", begin) as terminal:
         page = people.browse("alice", terminal.hear()["link"], PEOPLE["alice"])
-        assert terminal.hear()["state"] == "quarantined"
+        parked = terminal.hear()
+        assert parked["state"] == "quarantined"
     code = page["ids"]["claim-code"]
-    stolen = people.as_user("bob", "vaultctl --json claim -", check=False, stdin=code + "\n")
+    claim = f"vaultctl --json claim - --account {parked['account']['id']}"
+    stolen = people.as_user("bob", claim, check=False, stdin=code + "\n")
     assert stolen.returncode == 1
     assert [each["account"]["name"] for each in people.vaultctl("bob", "status")["connections"]] == [PEOPLE["bob"]]
-    assert json.loads(people.as_user("alice", "vaultctl --json claim -", stdin=code + "\n").stdout)["state"] == "connected"
-    assert people.as_user("alice", "vaultctl --json claim -", check=False, stdin=code + "\n").returncode == 1
+    assert json.loads(people.as_user("alice", claim, stdin=code + "\n").stdout)["state"] == "connected"
+    assert people.as_user("alice", claim, check=False, stdin=code + "\n").returncode == 1
     assert [each["account"]["name"] for each in people.vaultctl("alice", "status")["connections"]] == [PEOPLE["alice"]]

@@ -303,7 +303,8 @@ static void secrets_are_not_in_the_file(void **state) {
         Fixture *f = *state;
         _cleanup_(world_done) World w = {};
         static const char *const canaries[] = { "access-token-canary", "refresh-token-canary",
-                "client-secret-canary", "state-canary", "verifier-canary", "registration-canary" };
+                "client-secret-canary", "state-canary", "verifier-canary", "registration-canary",
+                "device-code-canary" };
         char path[96];
         struct stat st;
         int fd;

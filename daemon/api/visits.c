@@ -16,40 +16,12 @@
  *
  * Who may call: page.c and web-visit.c, in the loop or on fibers. Waits for nothing. */
 
-#include "api/visits.h"
+#include "api/visits-internal.h"
 #include "util/encode.h"
 #include "util/secret.h"
 
-#define CODE_SIZE   8U  /* characters of base32: 40 bits */
 #define TICKET_SIZE 16U /* bytes */
 #define COOKIE_SIZE 32U
-
-typedef struct Visit {
-        struct Visit *next;
-        uid_t uid;
-        uint32_t audit_session;
-        bool is_open; /* else a link */
-        bool takes_code;
-        unsigned tries;
-        uint64_t until_usec, idle_usec;
-        uint8_t digest[32]; /* of ticket or cookie */
-        uint8_t code[32];
-        Offer offer; /* service NULL: none */
-        uint8_t offer_code[32];
-        unsigned offer_tries;
-        uint64_t offer_until_usec;
-} Visit;
-
-typedef struct Work {
-        struct Work *next;
-        uid_t uid;
-} Work;
-
-struct Visits {
-        Visit *first;
-        Work *works;
-        uint8_t key[32];
-};
 
 int visits_new(Visits **ret) {
         Visits *v = calloc(1, sizeof(Visits));
@@ -59,13 +31,6 @@ int visits_new(Visits **ret) {
         random_bytes(v->key, sizeof(v->key));
         *ret = v;
         return 0;
-}
-
-void offer_done(Offer *o) {
-        free(o->service);
-        free(o->label);
-        free(o->credential_id);
-        *o = (Offer){};
 }
 
 static void visit_free(Visit *visit) {
@@ -122,15 +87,14 @@ static bool is_same(const Visit *visit, const void *other) {
         return visit == other;
 }
 
-static void settle(Visits *v, uint64_t now_usec) {
+void visits_settle(Visits *v, uint64_t now_usec) {
         (void)drop(v, is_over, &now_usec);
         for (Visit *visit = v->first; visit; visit = visit->next)
                 if (visit->offer.service && visit->offer_until_usec <= now_usec)
                         offer_done(&visit->offer);
 }
 
-/* The open visit, or the link, that this text stands for. */
-static Visit *find(Visits *v, const char *text, bool is_open) {
+Visit *visits_find_text(Visits *v, const char *text, bool is_open) {
         uint8_t digest[32];
 
         sha256(text, strlen(text), digest);
@@ -168,43 +132,6 @@ static void free_erased(char **text) {
         *text = NULL;
 }
 
-/* The digest of a code as people type it. What is too long is digested too, and is no code. */
-static void code_digest(const Visits *v, const char *code, uint8_t ret[static 32]) {
-        struct {
-                uint8_t key[32];
-                char text[16];
-        } content = {};
-
-        memcpy(content.key, v->key, sizeof(content.key));
-        if (base32_read(code, content.text, sizeof(content.text)) < 0)
-                memset(content.text, '?', sizeof(content.text));
-        sha256(&content, sizeof(content), ret);
-        erase(&content, sizeof(content));
-}
-
-/* A new code, as it is shown, and its digest. */
-static int code_new(const Visits *v, char **ret, uint8_t ret_digest[static 32]) {
-        char code[CODE_SIZE + 1], *shown = malloc(CODE_SIZE + 2);
-
-        if (!shown)
-                return -ENOMEM;
-        base32_random(code, CODE_SIZE);
-        code_digest(v, code, ret_digest);
-        memcpy(shown, code, 4);
-        shown[4] = '-';
-        memcpy(shown + 5, code + 4, CODE_SIZE - 4 + 1);
-        erase(code, sizeof(code));
-        *ret = shown;
-        return 0;
-}
-
-static bool code_matches(const Visits *v, const char *code, const uint8_t digest[static 32]) {
-        uint8_t given[32];
-
-        code_digest(v, code, given);
-        return bytes_equal_constant_time(given, digest, sizeof(given));
-}
-
 static bool is_link_of(const Visit *visit, const void *uid) {
         return !visit->is_open && visit->uid == *(const uid_t *)uid;
 }
@@ -215,7 +142,7 @@ int visits_invite(Visits *v, uid_t uid, uint32_t audit_session, uint64_t now_use
         Visit *visit;
         int r;
 
-        settle(v, now_usec);
+        visits_settle(v, now_usec);
         if (count_open(v, uid) >= VISITS_PER_UID)
                 return -EDQUOT;
         visit = calloc(1, sizeof(Visit));
@@ -228,7 +155,7 @@ int visits_invite(Visits *v, uid_t uid, uint32_t audit_session, uint64_t now_use
                 .until_usec = now_usec + VISIT_LINK_USEC };
         r = secret_text_new(TICKET_SIZE, &ticket, visit->digest);
         if (r == 0 && ret_code)
-                r = code_new(v, &code, visit->code);
+                r = visit_code_new(v, &code, visit->code);
         if (r < 0) {
                 visit_free(visit);
                 return r;
@@ -246,8 +173,8 @@ int visits_look(Visits *v, const char *ticket, uint64_t now_usec, uid_t *ret_uid
                 uint64_t *ret_until_usec) {
         const Visit *visit;
 
-        settle(v, now_usec);
-        visit = find(v, ticket, false);
+        visits_settle(v, now_usec);
+        visit = visits_find_text(v, ticket, false);
         if (!visit)
                 return -ENOENT;
         *ret_uid = visit->uid;
@@ -262,11 +189,11 @@ int visits_enter(Visits *v, const char *ticket, const char *code, const char *fo
         Visit *visit;
         int r;
 
-        settle(v, now_usec);
-        visit = find(v, ticket, false);
+        visits_settle(v, now_usec);
+        visit = visits_find_text(v, ticket, false);
         if (!visit)
                 return -ENOENT;
-        if (visit->takes_code && !code_matches(v, code ?: "", visit->code)) {
+        if (visit->takes_code && !visit_code_matches(v, code ?: "", visit->code)) {
                 *ret_tries = --visit->tries;
                 if (visit->tries == 0)
                         (void)drop(v, is_same, visit);
@@ -287,8 +214,8 @@ int visits_enter(Visits *v, const char *ticket, const char *code, const char *fo
 int visits_find(Visits *v, const char *cookie, uint64_t now_usec, uid_t *ret_uid, uint64_t *ret_until_usec) {
         Visit *visit;
 
-        settle(v, now_usec);
-        visit = find(v, cookie, true);
+        visits_settle(v, now_usec);
+        visit = visits_find_text(v, cookie, true);
         if (!visit)
                 return -ENOENT;
         visit->idle_usec = now_usec + VISIT_IDLE_USEC;
@@ -347,62 +274,8 @@ void visits_work_leave(Visits *v, uid_t uid) {
                 }
 }
 
-int visits_offer(Visits *v, const char *cookie, const char *service, const char *label,
-                const char *credential_id, uint64_t now_usec, char **ret_code) {
-        Offer offer = { strdup(service), strdup(label), strdup(credential_id) };
-        Visit *visit;
-        int r = 0;
-
-        settle(v, now_usec);
-        visit = find(v, cookie, true);
-        if (!visit)
-                r = -ENOENT;
-        else if (!offer.service || !offer.label || !offer.credential_id)
-                r = -ENOMEM;
-        else
-                r = code_new(v, ret_code, visit->offer_code);
-        if (r < 0) {
-                offer_done(&offer);
-                return r;
-        }
-        offer_done(&visit->offer);
-        visit->offer = offer;
-        visit->offer_tries = VISIT_TRIES;
-        visit->offer_until_usec = now_usec + VISIT_OFFER_USEC;
-        return 0;
-}
-
-int visits_confirm(
-                Visits *v, uid_t uid, const char *code, uint64_t now_usec, Offer *ret, unsigned *ret_tries) {
-        unsigned n = 0, most = 0;
-
-        settle(v, now_usec);
-        for (Visit *visit = v->first; visit; visit = visit->next) {
-                if (visit->uid != uid || !visit->offer.service)
-                        continue;
-                n++;
-                if (!code_matches(v, code, visit->offer_code))
-                        continue;
-                *ret = visit->offer;
-                visit->offer = (Offer){};
-                return 0;
-        }
-        if (n == 0)
-                return -ENOENT;
-        for (Visit *visit = v->first; visit; visit = visit->next) {
-                if (visit->uid != uid || !visit->offer.service)
-                        continue;
-                visit->offer_tries--;
-                most = MAX(most, visit->offer_tries);
-                if (visit->offer_tries == 0)
-                        offer_done(&visit->offer);
-        }
-        *ret_tries = most;
-        return -EACCES;
-}
-
 unsigned visits_count(Visits *v, uid_t uid, uint64_t now_usec) {
-        settle(v, now_usec);
+        visits_settle(v, now_usec);
         return count_open(v, uid);
 }
 
@@ -430,14 +303,7 @@ unsigned visits_end_of_login(Visits *v, uid_t uid, uint32_t audit_session) {
 }
 
 unsigned visits_end_one(Visits *v, const char *cookie) {
-        const Visit *visit = find(v, cookie, true);
+        const Visit *visit = visits_find_text(v, cookie, true);
 
         return visit ? drop(v, is_same, visit) : 0;
-}
-
-void visits_end_offers(Visits *v, uid_t uid, const char *service) {
-        for (Visit *visit = v->first; visit; visit = visit->next)
-                if (visit->uid == uid && visit->offer.service &&
-                                (!service || streq(visit->offer.service, service)))
-                        offer_done(&visit->offer);
 }

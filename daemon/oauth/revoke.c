@@ -9,8 +9,9 @@
  *
  * The token is sent in a request's body or header and never in an address. Where and how was written into the grant's record when it
  * began, so that it can be revoked after the service was taken off this host, and so that a token never goes to an address
- * that was written later. What says that nothing was left to revoke (RevokedAnswers=) is a success: the user may have removed the access
- * there already.
+ * that was written later. What says that nothing was left to revoke (RevokedAnswers=) is a success, for the user may have removed the access
+ * there already, but one that is looked into: an access token that ran out is renewed and shown instead, and one that still works where an
+ * address can be asked belies the answer.
  *
  * Who may call: this folder, on fibers; revocation_judge() anybody; api through oauth_revoke_credential(). */
 
@@ -190,6 +191,14 @@ int token_revoke(Oauth *o, const char *title, const Authority *a, const Secret *
         return r == REVOCATION_NOTHING_LEFT ? 0 : r;
 }
 
+static int failure_still_works(const char *title, Failure *failure) {
+        return failure_set(failure, FAILURE_UPSTREAM, NULL,
+                        "%s says that there is nothing to revoke, but the token still works; remove the "
+                        "access "
+                        "in your account there",
+                        title);
+}
+
 /* Gets an access token for the one purpose of being shown. It is not stored: if this is cut off behind the refresh, nobody has the grant's tokens any more,
  * and the next try hears that it has ended. */
 static int revoke_renewed(Oauth *o, const char *title, const Credential *c, Failure *failure) {
@@ -197,15 +206,30 @@ static int revoke_renewed(Oauth *o, const char *title, const Credential *c, Fail
         int r;
 
         r = refresh_ask(o, c, &answer, failure);
-        if (r == 0 && answer.verdict == REFRESH_DONE)
-                r = token_revoke(o, title, &c->authority, c->client_secret, answer.tokens.access_token, NULL,
-                                failure);
-        else if (r == 0 && answer.verdict == REFRESH_DEAD)
+        if (r == 0 && answer.verdict == REFRESH_DONE) {
+                r = revoke_by_way(o, title, &c->authority, c->client_secret, answer.tokens.access_token,
+                                NULL, failure);
+                if (r == REVOCATION_NOTHING_LEFT)
+                        r = failure_still_works(title, failure);
+        } else if (r == 0 && answer.verdict == REFRESH_DEAD)
                 failure_done(failure); /* there is nothing left to revoke */
         else if (r == 0)
                 r = FAILED;
         refresh_answer_done(&answer);
         return r;
+}
+
+/* "Not found" is also what a service says to a client whose secret was changed. FAILED: the token is good for asking whose it is. */
+static int revocation_verify(Oauth *o, const ServiceProfile *p, const Credential *c, Failure *failure) {
+        _cleanup_(freep) char *id = NULL, *name = NULL;
+        Failure ignored = {};
+        int r;
+
+        if (!p || !p->account_url || !c->access_token)
+                return 0;
+        r = account_ask_for_token(o, p, c->access_token, &id, &name, &ignored);
+        failure_done(&ignored);
+        return r < 0 ? r : id ? failure_still_works(p->title, failure) : 0;
 }
 
 int oauth_revoke_credential(Oauth *o, const Credential *c, Failure *failure) {
@@ -222,6 +246,6 @@ int oauth_revoke_credential(Oauth *o, const Credential *c, Failure *failure) {
                 return r;
         /* Where the access token is what is shown, it may be only that one whose time is over, and the grant lives on. */
         if (revocation_way(&c->authority) == REVOCATION_RFC7009 || !c->refresh_token)
-                return 0;
+                return revocation_verify(o, p, c, failure);
         return revoke_renewed(o, title, c, failure);
 }

@@ -31,6 +31,18 @@ def hosts_of(text):
     return sorted({urllib.parse.urlsplit(value).netloc for value in re.findall(r"^\w+=(https://\S+)$", text, re.MULTILINE)})
 
 
+class Proxy:
+    """A CONNECT proxy that leads names elsewhere."""
+
+    def __init__(self, world, names):
+        arguments = [f"--name={name}={place}" for name, place in names.items()]
+        self.address = world.enter_context(Program([FIXTURES / "proxy/run", *arguments], world.root / "log/proxy.log")).ready["address"]
+
+    def seen(self):
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{self.address}/_fixture/seen", timeout=20) as answer:
+            return json.load(answer)
+
+
 class Services:
     """The fixture and the world that knows its services. directory: of a certificate that is not the world's own."""
 

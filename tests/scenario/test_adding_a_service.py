@@ -8,8 +8,7 @@ import time
 import urllib.parse
 
 import pytest
-from service_world import Services
-from test_profiles_proxy import Proxy
+from service_world import Proxy, Services
 from world import FIXTURES, TREE, World
 
 PAGE = (TREE / "docs/ADDING-A-SERVICE.md").read_text()

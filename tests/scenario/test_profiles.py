@@ -152,6 +152,17 @@ def test_revocation_that_failed_is_told(services, name, trouble, word):
     assert len(services.live(name)) == 1
 
 
+@pytest.mark.parametrize("app", [False, True])
+def test_nothing_to_revoke_is_not_believed_while_the_token_works(services, app):
+    """GitHub says 404 also to a client whose secret was changed since."""
+    services.order("github", trouble={"app": app})
+    services.connect("github")
+    services.order("github", trouble={"revoke": 404, "app": app})
+    done = services.disconnect("github")
+    assert done["revoked"] is False and "still works" in done["notice"] and len(services.live("github")) == 1, done
+    services.order("github", end=True)
+
+
 def test_grant_is_revoked_as_its_record_says_after_the_service_was_taken_off_the_host(services):
     world = services.world
     services.connect("github")
@@ -280,7 +291,7 @@ def test_graphql_tells_whose_account_it_is(services, variant):
     (services.world.root / "etc/services.d/linear.conf").write_text(
         f"[Service]\nName=linear\nTitle=Linear\nUrl={origin}/mcp\nAccountUrl={origin}/graphql\n"
         'AccountBody={"query":"query { viewer { id name email organization { urlKey } } }"}\n'
-        "AccountIdField=data.viewer.id\nAccountNameField=data.viewer.email data.viewer.organization.urlKey\nRevokedAnswers=400\n")
+        "AccountIdField=data.viewer.id\nAccountNameField=data.viewer.email data.viewer.organization.urlKey\n")
     try:
         services.remove_drop_in("linear", "10-fixture")
         services.world.restart_vaultd()
@@ -291,6 +302,18 @@ def test_graphql_tells_whose_account_it_is(services, variant):
         (services.world.root / "etc/services.d/linear.conf").unlink()
         services.lead("linear")
         services.world.restart_vaultd()
+
+
+def test_answer_that_the_profile_counts_as_done_is_done_and_no_other(services, variant):
+    """The refresh token goes first and takes the access token along, of which that address then says 400."""
+    endpoint = f"RevocationEndpoint={services.ready['linear']['origin']}/direct/revoke"
+    variant("linear", endpoint)
+    services.connect("linear")
+    done = services.disconnect("linear")
+    assert done["revoked"] is False and "HTTP 400" in done["notice"] and services.live("linear") == [], done
+    variant("linear", endpoint, "RevokedAnswers=400")
+    services.connect("linear")
+    assert services.disconnect("linear")["revoked"] is True
 
 
 def test_device_flow_where_everything_is_http_200_and_a_form(services, variant):

@@ -4,24 +4,12 @@
 vaultd has no way out but that proxy: the network of these tests has no names and no routes.
 """
 
-import json
 import subprocess
 import urllib.parse
-import urllib.request
 
 import pytest
-from service_world import SHIPPED, Services, hosts_of
-from world import FIXTURES, Program, World
-
-
-class Proxy:
-    def __init__(self, world, names):
-        arguments = [f"--name={name}={place}" for name, place in names.items()]
-        self.address = world.enter_context(Program([FIXTURES / "proxy/run", *arguments], world.root / "log/proxy.log")).ready["address"]
-
-    def seen(self):
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{self.address}/_fixture/seen", timeout=20) as answer:
-            return json.load(answer)
+from service_world import SHIPPED, Proxy, Services, hosts_of
+from world import FIXTURES, World
 
 
 @pytest.fixture(scope="module")

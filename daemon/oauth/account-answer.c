@@ -5,7 +5,8 @@
  * The id is what is pinned and compared with AccountMatch=, so it has to be beyond what the account's owner can choose.
  * In words that is not a matter of course: whoever names himself "X. Your user ID is 7" would be found first where his name stands in
  * front. The words in front of the id therefore have to be there exactly once. Several fields make one id where a
- * service numbers accounts within a workspace; a slash in one of them could make two accounts look like one and is refused.
+ * service numbers accounts within a workspace; a slash in one of them could make two accounts look like one and is refused. A mail address
+ * that the service itself calls unverified is taken for none: AccountMatch=mail would give its owner's place to whoever typed it in.
  *
  * Invariant: pure; an id is printable as it is, so that people can compare it, and never the name of a Unix user. Who may call: this folder. */
 
@@ -13,6 +14,18 @@
 #include "util/encode.h"
 
 #define ACCOUNT_TEXT_MAX 200U
+
+/* A mail address of which the service says that its owner has not shown to own it, so anybody's may stand there (OpenID Connect Core
+ * section 5.1). Services that say nothing about it are believed. */
+static bool mail_is_unverified(json_object *holder, const char *name) {
+        json_object *verified = NULL;
+
+        if (!streq(name, "email") || !json_object_object_get_ex(holder, "email_verified", &verified) || !verified)
+                return false;
+        return json_object_is_type(verified, json_type_string) ? !streq(json_object_get_string(verified), "true")
+               : json_object_is_type(verified, json_type_boolean) ? !json_object_get_boolean(verified)
+                                                                  : true;
+}
 
 /* The member under "a.b.c": as one name, else through the objects. Borrowed; NULL. */
 static json_object *field_find(json_object *object, const char *field, size_t n) {
@@ -22,13 +35,13 @@ static json_object *field_find(json_object *object, const char *field, size_t n)
         if (!path)
                 return NULL;
         if (json_object_object_get_ex(object, path, &value))
-                return value;
+                return mail_is_unverified(object, path) ? NULL : value;
         for (char *name = path, *dot; name; name = dot) {
                 dot = strchr(name, '.');
                 if (dot)
                         *dot++ = 0;
                 if (!json_object_is_type(object, json_type_object) ||
-                                !json_object_object_get_ex(object, name, &value))
+                                !json_object_object_get_ex(object, name, &value) || mail_is_unverified(object, name))
                         return NULL;
                 object = value;
         }

@@ -218,6 +218,15 @@ static void account_is_read_from_fields(void **state) {
                 { "{\"errors\":[{\"message\":\"no\"}],\"id\":\"x\"}", "id", "n", NULL, NULL },
                 { "{\"errors\":[],\"id\":\"x\"}", "id", "n", "x", "x" },
                 { "{\"a\":\"b\"}", "a.b.c", "n", NULL, NULL },
+                /* A mail address that the service has not verified is what its owner likes (OpenID Connect Core section 5.1). */
+                { "{\"sub\":\"1\",\"email\":\"a@b.test\"}", "sub", "email", "1", "a@b.test" },
+                { "{\"sub\":\"1\",\"email\":\"a@b.test\",\"email_verified\":true}", "sub", "email", "1", "a@b.test" },
+                { "{\"sub\":\"1\",\"email\":\"a@b.test\",\"email_verified\":\"true\"}", "sub", "email", "1", "a@b.test" },
+                { "{\"sub\":\"1\",\"email\":\"a@b.test\",\"email_verified\":false}", "sub", "email", "1", "1" },
+                { "{\"sub\":\"1\",\"email\":\"a@b.test\",\"email_verified\":\"false\"}", "sub", "email", "1", "1" },
+                { "{\"sub\":\"1\",\"email\":\"a@b.test\",\"email_verified\":0}", "sub", "email", "1", "1" },
+                { "{\"u\":{\"email\":\"a@b.test\",\"email_verified\":false}}", "u.email", "n", NULL, NULL },
+                { "{\"email\":\"a@b.test\",\"email_verified\":false}", "email", "n", NULL, NULL },
                 { "{}", "id", "n", NULL, NULL },
         };
 

@@ -70,7 +70,7 @@ static int client_renew(Oauth *o, const ServiceProfile *p, Discovery *d, const c
         _cleanup_(freep) char *scope = NULL;
         int r;
 
-        r = scope_union(known ? known->scope : NULL, d->scope, &scope);
+        r = registration_scope(known, d->scope, &scope);
         if (r < 0)
                 return r;
         r = registration_ask(o, p, d, redirect_uri, scope, &fresh, failure);

@@ -130,6 +130,8 @@ int registration_ask(Oauth *o, const ServiceProfile *profile, const Discovery *d
                 const char *scope, Client **ret, Failure *failure);
 /* Whether this one will do to ask for that scope. unanswered: the client id of a flow whose user went to the provider and never came back, or NULL. Pure. */
 bool registration_is_good(const Client *c, const char *scope, const char *unanswered, uint64_t now_usec);
+/* The scope to register with: all that is wanted now, and of the known registration's (NULL: there is none) what has room beside it. -ENOMEM. Pure. */
+int registration_scope(const Client *known, const char *wanted, char **ret);
 /* From the answer to a registration (RFC 7591 section 3.2.1). Pure but for the time. FAILED: it is none. */
 int registration_read(json_object *answer, const Discovery *discovery, const char *redirect_uri, const char *scope,
                 Client **ret);

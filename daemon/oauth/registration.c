@@ -7,7 +7,7 @@
  * server may choose another way of authentication than we named. An answer that names one which we do not have, or that
  * needs a secret and brings none, is no registration.
  *
- * registration_read() and registration_is_good() are pure. Who may call: client.c. */
+ * registration_read(), registration_scope() and registration_is_good() are pure. Who may call: client.c. */
 
 #include <stdio.h>
 
@@ -123,6 +123,11 @@ int registration_ask(Oauth *o, const ServiceProfile *p, const Discovery *d, cons
                 return exchange_failure(&x, failure,
                                 "the authorization server refused to register this host, HTTP %u", status);
         return r;
+}
+
+int registration_scope(const Client *known, const char *wanted, char **ret) {
+        /* This order: the list is bounded, and what another user had added must not push out what is asked for now. */
+        return scope_union(wanted, known ? known->scope : NULL, ret);
 }
 
 bool registration_is_good(const Client *c, const char *scope, const char *unanswered, uint64_t now_usec) {

@@ -126,6 +126,23 @@ static void registration_is_made_anew_when_it_will_not_do(void **state) {
         }
 }
 
+/* A registration is the host's, and what one user asked for stays in it: it must not crowd out what another one asks for. */
+static void scope_that_is_asked_for_now_always_has_room(void **state) {
+        _cleanup_(freep) char *crowd = calloc(1, 20000), *scope = NULL, *alone = NULL;
+        Client known = { .client_id = (char *)"c" };
+
+        for (size_t i = 0; i < 1500; i++)
+                (void)snprintf(crowd + strlen(crowd), 20, "%s%zu", i > 0 ? " " : "", i);
+        known.scope = crowd;
+        assert_int_equal(registration_scope(&known, "read write", &scope), 0);
+        assert_true(scope_covers(scope, "read write") && scope_covers(scope, "0 1 2"));
+        known.scope = scope;
+        assert_true(registration_is_good(&known, "read write", NULL, 0));
+
+        assert_int_equal(registration_scope(NULL, "read", &alone), 0);
+        assert_string_equal(alone, "read");
+}
+
 static void pushed_request_has_a_name_or_is_none(void **state) {
         static const struct {
                 unsigned status;
@@ -158,6 +175,7 @@ int main(void) {
                 cmocka_unit_test(answer_decides_over_the_way_of_authentication),
                 cmocka_unit_test(secret_ends_when_the_answer_says),
                 cmocka_unit_test(registration_is_made_anew_when_it_will_not_do),
+                cmocka_unit_test(scope_that_is_asked_for_now_always_has_room),
                 cmocka_unit_test(pushed_request_has_a_name_or_is_none),
         };
 

@@ -26,7 +26,8 @@ static ExitCode run(const Context *c, const Arguments *a) {
         if (!account && !terminal_can_ask()) {
                 (void)fault_set(&fault, EXIT_CODE_USAGE, "io.vaultd.client.Usage",
                                 "Run: vaultctl claim CODE --account ID",
-                                "Without a terminal, say which account you expect: the page and vaultctl status "
+                                "Without a terminal, say which account you expect: the page and vaultctl "
+                                "status "
                                 "name it");
                 return fault_report(c, &fault);
         }

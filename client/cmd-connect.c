@@ -75,9 +75,10 @@ static ExitCode run(const Context *c, const Arguments *a) {
         if (r >= 0)
                 r = reply_need_string(who, "user", &connect.user, &fault);
         if (r >= 0)
-                r = arguments_has(a, "paste")    ? CONNECT_PASTE_INSTEAD
-                    : arguments_has(a, "device") ? connect_by_device(&connect, &fault)
-                                                 : connect_by_page(&connect, is_from_afar(&connect, a), &fault);
+                r = arguments_has(a, "paste") ? CONNECT_PASTE_INSTEAD
+                    : arguments_has(a, "device")
+                                    ? connect_by_device(&connect, &fault)
+                                    : connect_by_page(&connect, is_from_afar(&connect, a), &fault);
         if (r == CONNECT_PASTE_INSTEAD)
                 r = connect_by_paste(&connect, &fault);
         return r < 0 ? fault_report(c, &fault) : EXIT_CODE_DONE;

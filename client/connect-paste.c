@@ -128,8 +128,8 @@ int connect_by_paste(const Connect *connect, Fault *fault) {
         int r;
 
         interrupt_catch();
-        r = connect_call(connect, NULL, "io.vaultd.Connect.Start", connect_parameters(connect, "paste"), &pending,
-                        fault);
+        r = connect_call(connect, NULL, "io.vaultd.Connect.Start", connect_parameters(connect, "paste"),
+                        &pending, fault);
         if (r >= 0)
                 r = flow_read(pending, "pending", &flow, fault);
         return r < 0 ? r : connect_paste(connect, pending, &flow, fault);

@@ -33,16 +33,17 @@ int connect_interrupted(const Connect *connect, const Flow *flow, Fault *fault) 
 
         fault_done(fault);
         if (!is_ended) /* a Claim may have come first */
-                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Interrupted", "Run: vaultctl status",
-                                "Given up too late to say whether %s is connected", flow->title);
+                return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Interrupted",
+                                "Run: vaultctl status", "Given up too late to say whether %s is connected",
+                                flow->title);
         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Interrupted", NULL,
                         "Given up, nothing was connected");
 }
 
 /* The next reply within CALL_REMOTE_USEC. 0, FAULT_SET. flow NULL: none has begun, and the end of the connection ends what vaultd is doing
  * for it. */
-static int receive(const Connect *connect, const Flow *flow, Call *call, json_object **ret, bool *ret_continues,
-                Fault *fault) {
+static int receive(const Connect *connect, const Flow *flow, Call *call, json_object **ret,
+                bool *ret_continues, Fault *fault) {
         uint64_t now = now_monotonic(), deadline = now + CALL_REMOTE_USEC;
 
         for (; now < deadline; now = now_monotonic()) {
@@ -104,7 +105,8 @@ static void show_progress(const Context *c, const char *what, uint64_t now, uint
         uint64_t left = deadline > now + GRACE_USEC ? (deadline - now - GRACE_USEC) / USEC_PER_SEC : 0;
         char text[80];
 
-        (void)snprintf(text, sizeof(text), "%s, %u:%02u left ", what, (unsigned)(left / 60), (unsigned)(left % 60));
+        (void)snprintf(text, sizeof(text), "%s, %u:%02u left ", what, (unsigned)(left / 60),
+                        (unsigned)(left % 60));
         terminal_progress(c, text);
 }
 
@@ -163,7 +165,8 @@ int connect_wait(const Connect *connect, Call *call, const Flow *flow, const cha
                 if (waited == WAITED_NOTHING)
                         continue;
                 terminal_progress(c, NULL);
-                return waited == WAITED_PASTE ? CONNECT_PASTE_INSTEAD : connect_interrupted(connect, flow, fault);
+                return waited == WAITED_PASTE ? CONNECT_PASTE_INSTEAD
+                                              : connect_interrupted(connect, flow, fault);
         }
         terminal_progress(c, NULL);
         return fault_set(fault, EXIT_CODE_FAILED, "io.vaultd.client.Expired",

@@ -59,7 +59,8 @@ int connect_interrupted(const Connect *connect, const Flow *flow, Fault *fault);
 /* The user's yes to the account of a quarantined flow; a no gives the flow up. how: the option of this way, for the hint where nobody answers. 0 or FAULT_SET. */
 int connect_ask_account(const Connect *connect, const Flow *flow, const char *how, Fault *fault);
 /* Claims a quarantined flow by the code of the page or the account (the other is NULL), and says what is connected now. 0 or FAULT_SET. */
-int connect_claim(const Connect *connect, const Flow *flow, const char *code, const char *account, Fault *fault);
+int connect_claim(const Connect *connect, const Flow *flow, const char *code, const char *account,
+                Fault *fault);
 /* Claims a quarantined flow by the account that was agreed to, and says what is connected now. 0 or FAULT_SET. */
 int connect_claim_account(const Connect *connect, const Flow *flow, Fault *fault);
 /* Reads and checks a reply that must be in this state. 0 or FAULT_SET. */

@@ -73,7 +73,8 @@ static bool line_is_legal(const char *line, size_t n) {
 }
 
 /* One line without its end. */
-static AccountVerdict line_judge(const char *line, size_t n, uid_t uid, const char *user, const char *account) {
+static AccountVerdict line_judge(
+                const char *line, size_t n, uid_t uid, const char *user, const char *account) {
         size_t word = 0;
 
         while (n > 0 && is_blank(line[n - 1]))
@@ -102,7 +103,7 @@ static AccountVerdict line_judge(const char *line, size_t n, uid_t uid, const ch
         if (!word_is_user(line, word, uid, user))
                 return ACCOUNT_NO_USER;
         return n_rest == strlen(account) && memcmp(rest, account, n_rest) == 0 ? ACCOUNT_LISTED
-                                                                                : ACCOUNT_OTHER;
+                                                                               : ACCOUNT_OTHER;
 }
 
 AccountVerdict account_file_judge(const char *text, size_t n, uid_t uid, const char *user,

@@ -52,11 +52,14 @@ int account_check_pin(Oauth *o, uid_t uid, const ServiceProfile *p, const char *
         return failure->hint && failure->pinned && failure->offered ? FAILED : -ENOMEM;
 }
 
-static int fail_other(const ServiceProfile *p, const char *user, const char *account_name, Failure *failure) {
+static int fail_other(
+                const ServiceProfile *p, const char *user, const char *account_name, Failure *failure) {
         return failure_set(failure, FAILURE_NOT_ALLOWED,
-                        "Log out of the service in the browser and connect with your own account, or ask your "
+                        "Log out of the service in the browser and connect with your own account, or ask "
+                        "your "
                         "administrator",
-                        "%s answered with the account %s, which this host does not know as %s's; nothing was "
+                        "%s answered with the account %s, which this host does not know as %s's; nothing "
+                        "was "
                         "stored",
                         p->title, account_name, user);
 }
@@ -72,8 +75,8 @@ static int match_by_file(Oauth *o, uid_t uid, const char *user, const ServicePro
         r = source_read_path(p->account_match, o->is_trusting_owner, &faults, &text, &n);
         if (r == FAILED)
                 r = failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
-                                "%s: whose account it is cannot be looked up: %s: %s; nothing was stored", p->title,
-                                p->account_match,
+                                "%s: whose account it is cannot be looked up: %s: %s; nothing was stored",
+                                p->title, p->account_match,
                                 faults.list.n_faults > 0 ? faults.list.faults[0].text : "out of memory");
         config_faults_done(&faults.list);
         if (r != 0)
@@ -83,7 +86,8 @@ static int match_by_file(Oauth *o, uid_t uid, const char *user, const ServicePro
                 return 0;
         case ACCOUNT_FILE_FAULTY:
                 return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
-                                "%s: whose account it is cannot be looked up: %s:%u is no \"USER ACCOUNT\"; nothing "
+                                "%s: whose account it is cannot be looked up: %s:%u is no \"USER ACCOUNT\"; "
+                                "nothing "
                                 "was stored",
                                 p->title, p->account_match, line);
         case ACCOUNT_OTHER:
@@ -103,11 +107,13 @@ static int match_by_mail(Oauth *o, uid_t uid, const char *user, const ServicePro
                 return r;
         if (r < 0 || !streq(name, user))
                 return failure_set(failure, FAILURE_NOT_CONFIGURED, "Try again later",
-                                "%s: the name service does not say which mail address is %s's; nothing was stored",
+                                "%s: the name service does not say which mail address is %s's; nothing was "
+                                "stored",
                                 p->title, user);
         if (!mail)
                 return failure_set(failure, FAILURE_NOT_ALLOWED, "Ask your administrator",
-                                "%s: the name service has no mail address of %s, and only that account may be "
+                                "%s: the name service has no mail address of %s, and only that account may "
+                                "be "
                                 "connected here; nothing was stored",
                                 p->title, user);
         return mail_is_equal(mail, account) ? 0 : fail_other(p, user, account_name, failure);
@@ -121,7 +127,8 @@ int account_check_match(Oauth *o, uid_t uid, const char *user, const ServiceProf
                 return 0;
         if (isempty(account))
                 return failure_set(failure, FAILURE_NOT_ALLOWED, "Ask your administrator",
-                                "%s does not say whose account it is, and only %s's may be connected here; nothing "
+                                "%s does not say whose account it is, and only %s's may be connected here; "
+                                "nothing "
                                 "was stored",
                                 p->title, user);
         return streq(p->account_match, ACCOUNT_MATCH_MAIL)
@@ -156,7 +163,8 @@ int flow_check_account(Oauth *o, const Flow *f, const ServiceProfile *p, Failure
                 return r;
         r = account_check_pin(o, f->uid, p, f->label, f->account_id, f->account_name, &is_pinned, failure);
         /* Root's word makes an account known as well as the pin does. Another one than the pinned is not known, whatever the user says. */
-        bool needs_known = f->way == FLOW_WAY_PASTE && p->paste_back == PASTE_BACK_MATCH && !p->account_match;
+        bool needs_known =
+                        f->way == FLOW_WAY_PASTE && p->paste_back == PASTE_BACK_MATCH && !p->account_match;
         if (r == 0)
                 return needs_known && !is_pinned ? failure_way_needs_pin(p, failure) : 0;
         if (r != FAILED || !f->is_replacing_account)

@@ -53,7 +53,7 @@ static bool claim_code_matches(Oauth *o, const Flow *f, const char *text) {
 typedef struct Claim {
         const char *flow_id; /* NULL: the one that the code opens, or the only one; without a code the one with this account */
         bool has_code;
-        char text[16]; /* the code as normalised */
+        char text[16];          /* the code as normalised */
         const char *account_id; /* NULL: any */
 } Claim;
 
@@ -136,8 +136,7 @@ static int credential_from_flow(Flow *f, Custody custody, Credential **ret) {
         c->account_id = strdup(f->account_id);
         c->account_name = strdup(f->account_name);
         if (!c->id || !c->service || !c->label || !c->upstream || !c->resource || !c->account_id ||
-                        !c->account_name || (f->scope && !c->scope) ||
-                        (f->asked_scope && !c->asked_scope))
+                        !c->account_name || (f->scope && !c->scope) || (f->asked_scope && !c->asked_scope))
                 return -ENOMEM;
         r = authority_copy(&f->authority, &c->authority);
         if (r < 0)
@@ -195,8 +194,8 @@ static int claim_commit(Oauth *o, const Vault *vault, Flow *f, Custody custody, 
                 fresh->platform_credential_id = TAKE_PTR(former->platform_credential_id);
         }
         if ((r = store_batch_new(&batch)) < 0 || (r = credential_record_put(batch, vault, fresh)) < 0 ||
-                        (*f->account_id && (r = credential_pin(o, f->uid, f->service, f->label, f->account_id,
-                                                            f->account_name, batch)) < 0) ||
+                        (*f->account_id && (r = credential_pin(o, f->uid, f->service, f->label,
+                                                            f->account_id, f->account_name, batch)) < 0) ||
                         (r = flow_record_delete(batch, f)) < 0)
                 return r;
         r = store_commit(o->store, TAKE_PTR(batch));

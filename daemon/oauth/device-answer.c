@@ -61,7 +61,8 @@ static int refuse(char **ret_reason, const char *reason) {
 int device_answer_parse(json_object *object, DeviceAnswer *ret, char **ret_reason) {
         const char *device_code = json_string(object, "device_code"),
                    *user_code = json_string(object, "user_code"), *error = json_string(object, "error"),
-                   *address = json_string(object, "verification_uri") ?: json_string(object, "verification_url"),
+                   *address = json_string(object, "verification_uri")
+                                              ?: json_string(object, "verification_url"),
                    *complete = json_string(object, "verification_uri_complete");
         _cleanup_(device_answer_done) DeviceAnswer a = {};
         int r;
@@ -82,7 +83,8 @@ int device_answer_parse(json_object *object, DeviceAnswer *ret, char **ret_reaso
         a.user_code = strdup(user_code);
         a.verification_uri = strdup(address);
         a.verification_uri_complete = address_is_usable(complete) ? strdup(complete) : NULL;
-        if (!a.user_code || !a.verification_uri || (address_is_usable(complete) && !a.verification_uri_complete))
+        if (!a.user_code || !a.verification_uri ||
+                        (address_is_usable(complete) && !a.verification_uri_complete))
                 return -ENOMEM;
         a.interval_usec = seconds(object, "interval", INTERVAL_MAX_SECONDS) ?: INTERVAL_DEFAULT_USEC;
         a.life_usec = seconds(object, "expires_in", LIFE_MAX_SECONDS);
@@ -119,7 +121,8 @@ int device_judge(unsigned status, json_object *object, const ServiceProfile *pro
         else if (error && streq(error, "slow_down")) {
                 pace->n_faults = 0;
                 pace->interval_usec += SLOW_DOWN_USEC;
-                pace->interval_usec = MAX(pace->interval_usec, seconds(object, "interval", INTERVAL_MAX_SECONDS));
+                pace->interval_usec =
+                                MAX(pace->interval_usec, seconds(object, "interval", INTERVAL_MAX_SECONDS));
         } else if (error && streq(error, "access_denied"))
                 *ret = DEVICE_REFUSED;
         else if (error && streq(error, "expired_token"))

@@ -62,7 +62,8 @@ static int device_post(Oauth *o, Exchange *x, const ServiceProfile *p, const Flo
         Buffer form = {};
         int r;
 
-        if ((r = form_add(&form, "scope", f->scope)) >= 0 && (r = form_add(&form, "resource", f->resource)) >= 0)
+        if ((r = form_add(&form, "scope", f->scope)) >= 0 &&
+                        (r = form_add(&form, "resource", f->resource)) >= 0)
                 r = token_post(o, x, &f->authority, f->client_secret, &form, &status, &object, failure);
         buffer_done(&form);
         if (r != 0)
@@ -75,8 +76,8 @@ static int device_post(Oauth *o, Exchange *x, const ServiceProfile *p, const Flo
         return r;
 }
 
-int device_authorize(Oauth *o, const ServiceProfile *profile, const char *endpoint, Flow *f, DevicePoll **ret,
-                Failure *failure) {
+int device_authorize(Oauth *o, const ServiceProfile *profile, const char *endpoint, Flow *f,
+                DevicePoll **ret, Failure *failure) {
         _cleanup_(device_poll_freep) DevicePoll *p = calloc(1, sizeof(DevicePoll));
         Exchange x = { profile->title, "asking for a device code",
                 { .url = profile->device_endpoint ?: endpoint } };
@@ -88,7 +89,8 @@ int device_authorize(Oauth *o, const ServiceProfile *profile, const char *endpoi
         p->oauth = o;
         if (!x.request.url)
                 return failure_set(failure, FAILURE_NOT_CONFIGURED, NULL,
-                                "%s: its authorization server names no address for device codes; an administrator "
+                                "%s: its authorization server names no address for device codes; an "
+                                "administrator "
                                 "has to set DeviceEndpoint= in services.d/%s.conf",
                                 profile->title, profile->name);
         r = device_post(o, &x, profile, f, &p->answer, failure);
@@ -118,7 +120,8 @@ static void poll_end(DevicePoll *p, Flow *flow, const Failure *why) {
         (void)flow_end(p->oauth, flow, why);
 }
 
-static void poll_end_with(DevicePoll *p, Flow *flow, FailureKind kind, const char *hint, const char *reason) {
+static void poll_end_with(
+                DevicePoll *p, Flow *flow, FailureKind kind, const char *hint, const char *reason) {
         Failure why = {};
 
         (void)failure_set(&why, kind, hint, "%s", reason);
@@ -187,12 +190,14 @@ static int poll_once(DevicePoll *p, Flow *taken, const Vault *vault) {
         int r;
 
         if (!profile || !streq(profile->url, flow->upstream)) {
-                poll_end_with(p, TAKE_PTR(flow), FAILURE_FLOW, NULL, "the service was taken off this host, or moved");
+                poll_end_with(p, TAKE_PTR(flow), FAILURE_FLOW, NULL,
+                                "the service was taken off this host, or moved");
                 return FAILED;
         }
         r = poll_ask(p, profile, flow, &status, &object);
         if (r >= 0)
-                r = device_judge(status, object, profile, now_realtime(), &p->pace, &verdict, &tokens, &reason);
+                r = device_judge(status, object, profile, now_realtime(), &p->pace, &verdict, &tokens,
+                                &reason);
         json_scrub(&object);
         if (r < 0)
                 return r;

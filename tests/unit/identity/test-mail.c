@@ -48,7 +48,9 @@ static void local_user_cannot_name_its_own(void **state) {
                 { "Alice,,,,alice@", NULL },
                 { "Alice,,,,a@b@c", NULL },
                 { "Alice,,,,<alice@x.test>", NULL },
-                { "Alice,,,,al\xc3\xad" "ce@x.test", NULL },
+                { "Alice,,,,al\xc3\xad"
+                  "ce@x.test",
+                                NULL },
         };
 
         check(rows, ELEMENTSOF(rows), false);

@@ -28,7 +28,8 @@ static void codes_are_taken(void **state) {
         DeviceAnswer a = {};
 
         assert_int_equal(read_answer("{" CODES ",\"verification_uri\":\"https://x.test/device\","
-                                     "\"verification_uri_complete\":\"https://x.test/device?user_code=WDJB-MJHT\","
+                                     "\"verification_uri_complete\":\"https://x.test/"
+                                     "device?user_code=WDJB-MJHT\","
                                      "\"expires_in\":1800,\"interval\":7}",
                                          &a, &reason),
                         0);
@@ -41,7 +42,9 @@ static void codes_are_taken(void **state) {
         device_answer_done(&a);
 
         /* The older name, and what is not told. */
-        assert_int_equal(read_answer("{" CODES ",\"verification_url\":\"https://x.test/device\"}", &a, &reason), 0);
+        assert_int_equal(read_answer("{" CODES ",\"verification_url\":\"https://x.test/device\"}", &a,
+                                         &reason),
+                        0);
         assert_string_equal(a.verification_uri, "https://x.test/device");
         assert_null(a.verification_uri_complete);
         assert_int_equal(a.interval_usec, 5 * USEC_PER_SEC);
@@ -56,23 +59,27 @@ static void what_cannot_be_shown_is_refused(void **state) {
         } rows[] = {
                 { "{}", "no device code in the answer" },
                 { "{\"error\":\"unauthorized_client\"}", "unauthorized_client" },
-                { "{\"error\":\"a\\u001b[2J\"," CODES ",\"verification_uri\":\"https://x.test/\"}", "a?[2J" },
+                { "{\"error\":\"a\\u001b[2J\"," CODES ",\"verification_uri\":\"https://x.test/\"}",
+                                "a?[2J" },
                 { "{\"device_code\":\"\",\"user_code\":\"A\",\"verification_uri\":\"https://x.test/\"}",
                                 "no device code in the answer" },
                 { "{\"device_code\":\"dc\",\"verification_uri\":\"https://x.test/\"}",
                                 "no code that could be shown in the answer" },
                 { "{\"device_code\":\"dc\",\"user_code\":\"\",\"verification_uri\":\"https://x.test/\"}",
                                 "no code that could be shown in the answer" },
-                { "{\"device_code\":\"dc\",\"user_code\":\"A\\u001b[31m\",\"verification_uri\":\"https://x.test/\"}",
+                { "{\"device_code\":\"dc\",\"user_code\":\"A\\u001b[31m\",\"verification_uri\":\"https://"
+                  "x.test/\"}",
                                 "no code that could be shown in the answer" },
-                { "{\"device_code\":\"dc\",\"user_code\":\"A\\u202eB\",\"verification_uri\":\"https://x.test/\"}",
+                { "{\"device_code\":\"dc\",\"user_code\":\"A\\u202eB\",\"verification_uri\":\"https://"
+                  "x.test/\"}",
                                 "no code that could be shown in the answer" },
                 { "{\"device_code\":\"dc\",\"user_code\":\""
                   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
                   "\"verification_uri\":\"https://x.test/\"}",
                                 "no code that could be shown in the answer" },
                 { "{" CODES "}", "no https address to open in the answer" },
-                { "{" CODES ",\"verification_uri\":\"http://x.test/\"}", "no https address to open in the answer" },
+                { "{" CODES ",\"verification_uri\":\"http://x.test/\"}",
+                                "no https address to open in the answer" },
                 { "{" CODES ",\"verification_uri\":\"javascript:alert(1)\"}",
                                 "no https address to open in the answer" },
                 { "{" CODES ",\"verification_uri\":\"https://good.test@evil.test/\"}",

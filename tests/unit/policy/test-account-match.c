@@ -43,7 +43,7 @@ static void line_gives_one_account_to_one_user(void **state) {
                 { "1001 a\n", "a", ACCOUNT_LISTED },
                 { "01001 a\n", "a", ACCOUNT_LISTED },
                 { "1002 a\n", "a", ACCOUNT_NO_USER },
-                { "4294968297 a\n", "a", ACCOUNT_NO_USER }, /* 1001 + 2^32 */
+                { "4294968297 a\n", "a", ACCOUNT_NO_USER },           /* 1001 + 2^32 */
                 { "18446744073709552617 a\n", "a", ACCOUNT_NO_USER }, /* 1001 + 2^64 */
                 { "* a\n", "a", ACCOUNT_NO_USER },
         };

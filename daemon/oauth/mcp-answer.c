@@ -13,11 +13,30 @@
 #include "util/encode.h"
 
 #define MESSAGE_SHOWN_MAX 200U
+/* So much of a token is as good as all of it: the text may have been cut behind. */
+#define TOKEN_FRONT 16U
 
 void mcp_answer_done(McpAnswer *a) {
         json_object_put(a->result);
         free(a->message);
         *a = (McpAnswer){};
+}
+
+int mcp_answer_conceal(McpAnswer *a, const char *token) {
+        _cleanup_(freep) char *front = strndup(token, TOKEN_FRONT);
+        char *other;
+
+        if (!front)
+                return -ENOMEM;
+        if (!a->message || !strstr(a->message, front))
+                return 0;
+        other = strdup("its words, which repeat the token, are not shown");
+        if (!other)
+                return -ENOMEM;
+        explicit_bzero(a->message, strlen(a->message));
+        free(a->message);
+        a->message = other;
+        return 0;
 }
 
 /* One JSON-RPC message. */

@@ -135,6 +135,8 @@ static int response_read(McpClient *c, const Exchange *x, const Message *m, cons
                 return 0;
         r = mcp_answer_read((const char *)response->body.bytes ?: "", response->body.size, is_stream,
                         c->last_id, ret);
+        if (r == 0 && c->token && (r = mcp_answer_conceal(ret, secret_text(c->token))) < 0)
+                mcp_answer_done(ret);
         return r == FAILED ? exchange_failure(x, failure, "the server's answer is not understood") : r;
 }
 

@@ -15,6 +15,8 @@ typedef struct McpAnswer {
 } McpAnswer;
 /* From a body (JSON, or SSE when is_stream) the answer to request id. Pure. FAILED: there is none. */
 int mcp_answer_read(const char *body, size_t n, bool is_stream, int64_t id, McpAnswer *ret);
+/* Puts other words in the place of an error's text that has the token in it, or the beginning of it. -ENOMEM. */
+int mcp_answer_conceal(McpAnswer *a, const char *token);
 void mcp_answer_done(McpAnswer *a);
 
 typedef struct McpClient {

@@ -44,6 +44,9 @@ int refresh_ask(Oauth *o, const Credential *c, RefreshAnswer *ret, Failure *fail
 int refresh_judge(unsigned status, json_object *object, const ServiceProfile *profile, uint64_t now_usec,
                 RefreshAnswer *ret);
 
+/* Whether an error code may be shown. Pure. */
+bool error_is_word(const char *error);
+
 /* refresh-step.c: from the record to the request and back. */
 typedef struct RefreshJob {
         GrantKey key;

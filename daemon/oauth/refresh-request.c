@@ -36,7 +36,7 @@ static bool error_is_of_client(const char *error) {
 }
 
 /* Errors are lower case words with underscores. What is shown and logged is nothing else, for a server may say the token itself. */
-static bool error_is_word(const char *error) {
+bool error_is_word(const char *error) {
         size_t n = strlen(error);
 
         return n > 0 && n <= 40 && strspn(error, "abcdefghijklmnopqrstuvwxyz_") == n;

@@ -56,7 +56,7 @@ int revocation_judge(const Authority *a, unsigned status, json_object *object, c
         /* 200 also for tokens that are unknown by now (RFC 7009 section 2.2). */
         if ((status == 200 || status == 204) && ok && !error)
                 return 0;
-        *ret_error = printable(error ?: "no reason that is known", 100);
+        *ret_error = strdup(error && error_is_word(error) ? error : "no reason that is known");
         return *ret_error ? FAILED : -ENOMEM;
 }
 

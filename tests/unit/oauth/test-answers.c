@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "oauth/mcp.h"
 #include "oauth/oauth-internal.h"
 
 #define NOW (UINT64_C(1800000000) * USEC_PER_SEC)
@@ -247,6 +248,35 @@ static void only_a_token_is_taken_for_one(void **state) {
         assert_true(token_is_legal(&variable, longest));
 }
 
+/* What a server says of an error is shown to agents too, and stands in the journal. */
+static void error_that_repeats_the_token_is_not_told(void **state) {
+        static const struct {
+                const char *text, *token;
+                bool is_told;
+        } rows[] = {
+                { "the token ntn_0123456789abcdef is revoked", "ntn_0123456789abcdef", false },
+                { "Bearer ntn_0123456789ab\\/cdefgh is revoked", "ntn_0123456789ab/cdefgh", false },
+                { "ntn_0123456789abc... is revoked", "ntn_0123456789abcdefghijkl", false },
+                { "ntn_... is revoked", "ntn_0123456789abcdef", true },
+                { "short", "short", false },
+                { "no such tool", "ntn_0123456789abcdef", true },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(mcp_answer_done) McpAnswer answer = {};
+                char body[300];
+                int n;
+
+                n = snprintf(body, sizeof(body), "{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":-1,\"message\":\"%s\"}}",
+                                rows[i].text);
+                assert_int_equal(mcp_answer_read(body, (size_t)n, false, 2, &answer), 0);
+                assert_int_equal(mcp_answer_conceal(&answer, rows[i].token), 0);
+                if (streq(answer.message, rows[i].text) != rows[i].is_told || (!rows[i].is_told && strstr(answer.message, "ntn_")))
+                        fail_msg("row %zu: %s", i, answer.message);
+        }
+        assert_int_equal(mcp_answer_conceal(&(McpAnswer){}, "t"), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(token_is_taken),
@@ -256,6 +286,7 @@ int main(void) {
                 cmocka_unit_test(anything_else_is_no_answer),
                 cmocka_unit_test(every_truncation_of_a_stream_is_harmless),
                 cmocka_unit_test(only_a_token_is_taken_for_one),
+                cmocka_unit_test(error_that_repeats_the_token_is_not_told),
         };
 
         return cmocka_run_group_tests_name("oauth-answers", tests, setup, NULL);

@@ -3,7 +3,8 @@
 /* Who we are at an authorization server: the client that root registered, else the address of a document about us where the server
  * takes such and we have one, else a client registered dynamically (RFC 7591) once per issuer and redirect address and
  * kept. Credentials of one issuer are never shown to another: when a service moves to another authorization server, the
- * look-up by issuer finds nothing, and this host registers there anew. */
+ * look-up by issuer finds nothing, and this host registers there anew. The secret of a client that root registered goes to
+ * root's endpoints, or to the issuer that root wrote (Issuer=). */
 
 #include <stdio.h>
 
@@ -11,11 +12,22 @@
 #include "util/clock.h"
 #include "util/log.h"
 
+bool client_secret_is_for(const ServiceProfile *p, const Discovery *d) {
+        /* What a server's metadata name is the server's choice, and anybody's may name the issuer that root wrote as their own. */
+        return service_has_endpoints(p) || !p->issuer ||
+               (streq_ptr(d->authority.issuer, p->issuer) && !d->has_other_name);
+}
+
 static int client_preregistered(
                 const ServiceProfile *p, Discovery *d, Secret **ret_secret, Failure *failure) {
         _cleanup_(secret_freep) Secret *secret = NULL;
         int r;
 
+        if (p->client_secret_file && !client_secret_is_for(p, d))
+                return failure_set(failure, FAILURE_NOT_CONFIGURED, "Ask an administrator of this host",
+                                "%s: its server does not lead to %s, whom the client secret belongs to; it "
+                                "was not sent",
+                                p->title, p->issuer);
         if (p->client_secret_file) {
                 r = secret_read_file(p->client_secret_file, false, &secret);
                 if (r < 0)

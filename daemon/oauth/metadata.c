@@ -210,6 +210,7 @@ int metadata_read_authority(json_object *document, const char *issuer, const cha
         a->issuer = strdup(name);
         if (!a->issuer)
                 return -ENOMEM;
+        d->has_other_name = !streq(name, issuer);
         if ((r = endpoint(document, "authorization_endpoint", &a->authorization_endpoint)) < 0 ||
                         (r = endpoint(document, "token_endpoint", &a->token_endpoint)) < 0 ||
                         (r = endpoint(document, "revocation_endpoint", &a->revocation_endpoint)) < 0 ||

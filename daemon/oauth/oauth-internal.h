@@ -70,6 +70,7 @@ typedef struct Discovery {
         char *device_authorization_endpoint; /* RFC 8628 section 4; NULL */
         char *pushed_endpoint; /* where requests have to be pushed to (RFC 9126); NULL: they have not */
         bool takes_client_metadata; /* client_id_metadata_document_supported */
+        bool has_other_name;        /* its metadata were found under another issuer than they name; root wrote that name */
         bool auth_none, auth_basic, auth_post; /* token_endpoint_auth_methods_supported */
 } Discovery;
 int discovery_run(Oauth *o, const ServiceProfile *profile, Discovery *ret, Failure *failure);
@@ -123,6 +124,9 @@ int client_ensure(Oauth *o, const ServiceProfile *profile, Discovery *discovery,
                 const char *unanswered, Secret **ret_secret, Failure *failure);
 /* The server said that it does not know this client (invalid_client): if it is one that we registered, the next flow registers anew. */
 void client_forget(Oauth *o, const ServiceProfile *profile, const Authority *authority);
+
+/* Whether the client secret that root wrote may be shown to the authorization server that was found. Pure. */
+bool client_secret_is_for(const ServiceProfile *profile, const Discovery *discovery);
 
 /* registration.c */
 int registration_choose_method(ClientAuth auth, const Discovery *discovery, bool has_secret, char **ret);

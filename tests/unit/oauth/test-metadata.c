@@ -233,6 +233,8 @@ static void issuer_may_have_the_other_name_that_root_wrote(void **state) {
                 if (r == 0)
                         assert_string_equal(
                                         d.authority.issuer, rows[i].name); /* what iss is compared with */
+                if (r == 0)
+                        assert_true(d.has_other_name == !streq(rows[i].name, ISSUER));
                 discovery_done(&d);
         }
 }

@@ -143,6 +143,31 @@ static void scope_that_is_asked_for_now_always_has_room(void **state) {
         assert_string_equal(alone, "read");
 }
 
+static void client_secret_goes_to_its_own_issuer_only(void **state) {
+        static const struct {
+                const char *written, *token_endpoint, *found;
+                bool has_other_name, is_for;
+        } rows[] = {
+                { "https://as.test", NULL, "https://as.test", false, true },
+                { "https://as.test", NULL, "https://evil.test", false, false },
+                { "https://as.test", NULL, "https://as.test/", false, false },
+                { "https://as.test", NULL, "https://as.test", true, false }, /* evil.test says that it is as.test */
+                { NULL, NULL, "https://as.test", false, true },
+                { "https://as.test", "https://as.test/token", "https://as.test", false, true },
+                { NULL, "https://as.test/token", "https://as.test", false, true },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                const ServiceProfile p = { .issuer = (char *)rows[i].written,
+                        .authorization_endpoint = (char *)rows[i].token_endpoint,
+                        .token_endpoint = (char *)rows[i].token_endpoint };
+                const Discovery d = { .authority.issuer = (char *)rows[i].found, .has_other_name = rows[i].has_other_name };
+
+                if (client_secret_is_for(&p, &d) != rows[i].is_for)
+                        fail_msg("row %zu", i);
+        }
+}
+
 static void pushed_request_has_a_name_or_is_none(void **state) {
         static const struct {
                 unsigned status;
@@ -176,6 +201,7 @@ int main(void) {
                 cmocka_unit_test(secret_ends_when_the_answer_says),
                 cmocka_unit_test(registration_is_made_anew_when_it_will_not_do),
                 cmocka_unit_test(scope_that_is_asked_for_now_always_has_room),
+                cmocka_unit_test(client_secret_goes_to_its_own_issuer_only),
                 cmocka_unit_test(pushed_request_has_a_name_or_is_none),
         };
 

@@ -9,6 +9,7 @@ of several checkouts do not meet and the host's files are never touched. Needs r
 import ctypes
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 
@@ -53,6 +54,8 @@ def _enter_private_host():
 
 
 def pytest_configure(config):
+    # A shell's background job begins with ^C ignored, which everything that the tests start would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("VAULTD_SCENARIO_NAMESPACE") != str(os.getpid()):
         _enter_private_host()
         os.environ["VAULTD_SCENARIO_NAMESPACE"] = str(os.getpid())

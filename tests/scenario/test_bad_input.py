@@ -169,10 +169,10 @@ def test_denied_consent_is_said(world):
 
 
 def test_expired_flow_is_over(fresh_world):
-    fresh_world.configure(settings="[Limits]\nFlowLifetime=1s\n")
+    fresh_world.configure(settings="[Limits]\nFlowLifetime=4s\n")
     fresh_world.restart_vaultd()
     terminal, url = begin(fresh_world)
-    time.sleep(1.2)
+    time.sleep(4.2)
     status, text = call_back(fresh_world, "alice", url)
     assert status >= 400 and "claim-code" not in text
     terminal.kill()

@@ -225,7 +225,8 @@ static int revocation_verify(Oauth *o, const ServiceProfile *p, const Credential
         Failure ignored = {};
         int r;
 
-        if (!p || !p->account_url || !c->access_token)
+        /* AccountUrl= is the profile's of today, and a profile that leads elsewhere by now has another server's there. */
+        if (!p || !p->account_url || !c->access_token || !streq_ptr(p->url, c->upstream))
                 return 0;
         r = account_ask_for_token(o, p, c->access_token, &id, &name, &ignored);
         failure_done(&ignored);

@@ -33,7 +33,7 @@ def at_peace(request):
     if "services" in request.fixturenames:
         services = request.getfixturevalue("services")
         for name in services.ready:
-            services.order(name, login="alice", trouble={})
+            services.order(name, login="alice", trouble={}, end=True)   # what could not be revoked is tried again and again otherwise
 
 
 def test_every_shipped_profile_has_a_fixture():
@@ -160,6 +160,15 @@ def test_nothing_to_revoke_is_not_believed_while_the_token_works(services, app):
     services.order("github", trouble={"revoke": 404, "app": app})
     done = services.disconnect("github")
     assert done["revoked"] is False and "still works" in done["notice"] and len(services.live("github")) == 1, done
+
+
+def test_nothing_to_revoke_is_not_looked_into_at_another_address_than_the_grants(services, variant):
+    """The profile names another server by now, and AccountUrl= is that one's: the token of before is none of its business."""
+    services.connect("github")
+    variant("github", f"Url={services.ready['github']['origin']}/moved/mcp")
+    services.order("github", trouble={"revoke": 404})
+    done = services.disconnect("github")
+    assert done["revoked"] is True and len(services.live("github")) == 1, done
     services.order("github", end=True)
 
 

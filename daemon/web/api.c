@@ -19,7 +19,8 @@
 
 /* The request target is at most 8 KiB, escapes grow it sixfold at worst. */
 #define REQUEST_MAX ((size_t)(64 * 1024))
-#define SCOPES_MAX  ((size_t)64)
+/* As many words as a flow can ask for (4 KiB): what is consented to is shown, all of it. */
+#define SCOPES_MAX ((size_t)2048)
 
 char *free_erased(char *text) {
         if (text)
@@ -161,7 +162,9 @@ static int take_scopes(const Buffer *answer, ApiPage *page) {
                         json_get_object(o, "parameters", &parameters) < 0 ||
                         json_get_array(parameters, "scopes", &scopes) < 0)
                 return -EBADMSG;
-        n = MIN(json_object_array_length(scopes), SCOPES_MAX);
+        n = json_object_array_length(scopes);
+        if (n > SCOPES_MAX)
+                return -EBADMSG;
         page->scopes = calloc(MAX(n, (size_t)1), sizeof(char *));
         if (!page->scopes)
                 return -ENOMEM;

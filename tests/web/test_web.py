@@ -40,6 +40,12 @@ def test_link_shows_user_host_service_scopes(web, vaultd):
     assert vaultd.calls == [("Page", {"ticket": TICKET})]
 
 
+def test_no_scope_is_left_away(web, vaultd):
+    """Whoever names many would have the last ones consented to unseen."""
+    vaultd.answers["Page"]["scopes"] = [f"harmless:{number}" for number in range(200)] + ["admin:everything"]
+    assert "admin:everything" in web.get(CONNECT).page.ids["scopes"]
+
+
 def test_service_without_scopes_has_a_page(web, vaultd):
     vaultd.answers["Page"]["scopes"] = []
     assert "by default" in web.get(CONNECT).page.ids["scopes"]

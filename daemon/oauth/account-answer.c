@@ -20,9 +20,11 @@
 static bool mail_is_unverified(json_object *holder, const char *name) {
         json_object *verified = NULL;
 
-        if (!streq(name, "email") || !json_object_object_get_ex(holder, "email_verified", &verified) || !verified)
+        if (!streq(name, "email") || !json_object_object_get_ex(holder, "email_verified", &verified) ||
+                        !verified)
                 return false;
-        return json_object_is_type(verified, json_type_string) ? !streq(json_object_get_string(verified), "true")
+        return json_object_is_type(verified, json_type_string)
+                               ? !streq(json_object_get_string(verified), "true")
                : json_object_is_type(verified, json_type_boolean) ? !json_object_get_boolean(verified)
                                                                   : true;
 }
@@ -41,7 +43,8 @@ static json_object *field_find(json_object *object, const char *field, size_t n)
                 if (dot)
                         *dot++ = 0;
                 if (!json_object_is_type(object, json_type_object) ||
-                                !json_object_object_get_ex(object, name, &value) || mail_is_unverified(object, name))
+                                !json_object_object_get_ex(object, name, &value) ||
+                                mail_is_unverified(object, name))
                         return NULL;
                 object = value;
         }

@@ -267,11 +267,13 @@ static void error_that_repeats_the_token_is_not_told(void **state) {
                 char body[300];
                 int n;
 
-                n = snprintf(body, sizeof(body), "{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":-1,\"message\":\"%s\"}}",
+                n = snprintf(body, sizeof(body),
+                                "{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":-1,\"message\":\"%s\"}}",
                                 rows[i].text);
                 assert_int_equal(mcp_answer_read(body, (size_t)n, false, 2, &answer), 0);
                 assert_int_equal(mcp_answer_conceal(&answer, rows[i].token), 0);
-                if (streq(answer.message, rows[i].text) != rows[i].is_told || (!rows[i].is_told && strstr(answer.message, "ntn_")))
+                if (streq(answer.message, rows[i].text) != rows[i].is_told ||
+                                (!rows[i].is_told && strstr(answer.message, "ntn_")))
                         fail_msg("row %zu: %s", i, answer.message);
         }
         assert_int_equal(mcp_answer_conceal(&(McpAnswer){}, "t"), 0);

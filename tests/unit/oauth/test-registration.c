@@ -151,7 +151,8 @@ static void client_secret_goes_to_its_own_issuer_only(void **state) {
                 { "https://as.test", NULL, "https://as.test", false, true },
                 { "https://as.test", NULL, "https://evil.test", false, false },
                 { "https://as.test", NULL, "https://as.test/", false, false },
-                { "https://as.test", NULL, "https://as.test", true, false }, /* evil.test says that it is as.test */
+                { "https://as.test", NULL, "https://as.test", true,
+                                false }, /* evil.test says that it is as.test */
                 { NULL, NULL, "https://as.test", false, true },
                 { "https://as.test", "https://as.test/token", "https://as.test", false, true },
                 { NULL, "https://as.test/token", "https://as.test", false, true },
@@ -161,7 +162,8 @@ static void client_secret_goes_to_its_own_issuer_only(void **state) {
                 const ServiceProfile p = { .issuer = (char *)rows[i].written,
                         .authorization_endpoint = (char *)rows[i].token_endpoint,
                         .token_endpoint = (char *)rows[i].token_endpoint };
-                const Discovery d = { .authority.issuer = (char *)rows[i].found, .has_other_name = rows[i].has_other_name };
+                const Discovery d = { .authority.issuer = (char *)rows[i].found,
+                        .has_other_name = rows[i].has_other_name };
 
                 if (client_secret_is_for(&p, &d) != rows[i].is_for)
                         fail_msg("row %zu", i);

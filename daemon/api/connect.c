@@ -57,7 +57,7 @@ static int start_pending(Manager *m, Call *call, const ServiceProfile *p, const 
         r = f->way == FLOW_WAY_PAGE    ? oauth_page_link(m->oauth, ticket, &link)
             : f->way == FLOW_WAY_PASTE ? oauth_authorization_url(m->oauth, f, &url, failure)
                                        : 0;
-        if (r < 0)
+        if (r != 0)
                 return r;
         reply = start_reply(m, p, f, "pending", link, url);
         if (!reply)

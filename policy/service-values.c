@@ -8,12 +8,10 @@
  *
  * Invariant: as in value.c, a field is written only on success. Who may call: the tables of services.c. */
 
-#include <stdio.h>
-
 #include "json/scan.h"
 #include "policy/config.h"
 #include "policy/service-values.h"
-#include "policy/value.h"
+#include "policy/value-parts.h"
 #include "util/encode.h"
 #include "util/url.h"
 
@@ -24,28 +22,6 @@
 
 #define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 #define CLIENT_ID    "{client_id}"
-
-static int expect(char expected[static EXPECTED_MAX], const char *text) {
-        (void)snprintf(expected, EXPECTED_MAX, "%s", text);
-        return -EINVAL;
-}
-
-static int text_set(void *field, const char *value) {
-        char **text = field, *copy = strdup(value);
-
-        if (!copy)
-                return -ENOMEM;
-        free(*text);
-        *text = copy;
-        return 0;
-}
-
-static int word_index(const char *value, const char *const *words, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                if (streq(value, words[i]))
-                        return (int)i;
-        return -EINVAL;
-}
 
 static bool consists_of(const char *value, size_t n, const char *legal) {
         return n > 0 && n <= WORD_MAX_SIZE && strspn(value, legal) >= n;
@@ -218,30 +194,6 @@ int value_phrase(const KeyRule *rule, const char *value, void *field, char expec
                                : expect(expected, "the service's words with one * in the place of what is "
                                                   "wanted, "
                                                   "not at the beginning");
-}
-
-static int list_parse(const char *value, bool (*is_legal)(const char *), const char *what, char ***list,
-                char expected[static EXPECTED_MAX]) {
-        int r;
-
-        /* All or nothing, as in value.c. */
-        for (int is_adding = 0; is_adding < 2; is_adding++)
-                for (const char *p = value + strspn(value, " \t"); *p; p += strspn(p, " \t")) {
-                        size_t n = strcspn(p, " \t");
-                        _cleanup_(freep) char *word = strndup(p, n);
-
-                        if (!word)
-                                return -ENOMEM;
-                        if (!is_legal(word))
-                                return expect(expected, what);
-                        r = is_adding ? text_list_add(list, word, n) : 0;
-                        if (r == -E2BIG)
-                                return expect(expected, "fewer words: the list is full");
-                        if (r < 0)
-                                return r;
-                        p += n;
-                }
-        return 0;
 }
 
 static bool answer_is_legal(const char *word) {

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#include "policy/value-parts.h"
 #include "policy/value.h"
 #include "util/encode.h"
 #include "util/url.h"
@@ -42,11 +43,6 @@ static const Unit sizes[] = {
         { "G", UINT64_C(1) << 30 },
         { "T", UINT64_C(1) << 40 },
 };
-
-static int expect(char expected[static EXPECTED_MAX], const char *text) {
-        (void)snprintf(expected, EXPECTED_MAX, "%s", text);
-        return -EINVAL;
-}
 
 /* Digits, at least one; *ret_end is what follows. */
 static int digits_read(const char *value, uint64_t *ret, const char **ret_end) {
@@ -124,16 +120,6 @@ int value_number(const KeyRule *rule, const char *value, void *field, char expec
         (void)snprintf(expected, EXPECTED_MAX, "a number from %llu to %llu", (unsigned long long)rule->min,
                         (unsigned long long)rule->max);
         return -EINVAL;
-}
-
-static int text_set(void *field, const char *value) {
-        char **text = field, *copy = strdup(value);
-
-        if (!copy)
-                return -ENOMEM;
-        free(*text);
-        *text = copy;
-        return 0;
 }
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
@@ -290,14 +276,6 @@ int value_redirect_host(
                                : expect(expected, "127.0.0.1 or localhost");
 }
 
-/* The word's place in a table, for enumerations. */
-static int word_index(const char *value, const char *const *words, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                if (streq(value, words[i]))
-                        return (int)i;
-        return -EINVAL;
-}
-
 int value_custody(const KeyRule *rule, const char *value, void *field, char expected[static EXPECTED_MAX]) {
         static const char *const words[] = { [CUSTODY_AUTO] = "auto",
                 [CUSTODY_HOST] = "host",
@@ -407,30 +385,6 @@ void text_list_free(char **list) {
         for (char **p = list; p && *p; p++)
                 free(*p);
         free(list);
-}
-
-static int list_parse(const char *value, bool (*is_legal)(const char *), const char *what, char ***list,
-                char expected[static EXPECTED_MAX]) {
-        int r;
-
-        /* All or nothing: a line with one bad word adds none. */
-        for (int is_adding = 0; is_adding < 2; is_adding++)
-                for (const char *p = value + strspn(value, " \t"); *p; p += strspn(p, " \t")) {
-                        size_t n = strcspn(p, " \t");
-                        _cleanup_(freep) char *word = strndup(p, n);
-
-                        if (!word)
-                                return -ENOMEM;
-                        if (!is_legal(word))
-                                return expect(expected, what);
-                        r = is_adding ? text_list_add(list, word, n) : 0;
-                        if (r == -E2BIG)
-                                return expect(expected, "fewer words: the list is full");
-                        if (r < 0)
-                                return r;
-                        p += n;
-                }
-        return 0;
 }
 
 int value_name_list(
